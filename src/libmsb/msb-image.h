@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The image store: images/{index.json,blobs/sha256/,layers/}.  Blobs are
+ * content-addressed and verified; every layer is converted once to an EROFS
+ * image named by its diff_id and shared by all images and sandboxes.
+ */
+#ifndef MSB_IMAGE_H
+#define MSB_IMAGE_H
+
+#include <gio/gio.h>
+
+#include "msb-paths.h"
+
+G_BEGIN_DECLS
+
+typedef struct _MsbImage MsbImage;
+
+MsbImage *msb_image_ref(MsbImage *image);
+void msb_image_unref(MsbImage *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbImage, msb_image_unref)
+
+/* An image is immutable once loaded; all strings are owned by it. */
+const char *msb_image_get_reference(const MsbImage *image);   /* normalised, e.g. "docker.io/library/python:latest" */
+const char *msb_image_get_digest(const MsbImage *image);      /* of the manifest, "sha256:..." */
+const char *msb_image_get_architecture(const MsbImage *image);
+const char *msb_image_get_os(const MsbImage *image);
+gint64 msb_image_get_created(const MsbImage *image);          /* when it entered the store, microseconds */
+guint64 msb_image_get_size(const MsbImage *image);            /* bytes of its layers in the store */
+guint msb_image_get_n_layers(const MsbImage *image);
+const char *msb_image_get_diff_id(const MsbImage *image, guint layer);
+const char *msb_image_get_layer_path(const MsbImage *image, guint layer); /* EROFS file, lowest layer first */
+const char *const *msb_image_get_env(const MsbImage *image);
+const char *const *msb_image_get_entrypoint(const MsbImage *image); /* may be NULL */
+const char *const *msb_image_get_cmd(const MsbImage *image);        /* may be NULL */
+const char *msb_image_get_workdir(const MsbImage *image);           /* may be NULL */
+const char *msb_image_get_user(const MsbImage *image);              /* may be NULL */
+char *msb_image_dup_json(const MsbImage *image);                    /* for image inspect */
+
+/* Progress: what = a layer's diff_id or a word; total 0 = not known. Called on the calling thread. */
+typedef void (*MsbProgressFunc)(const char *what, guint64 done, guint64 total, gpointer data);
+
+/* A local image by reference, digest or unambiguous digest prefix. NOT_FOUND names it and the
+ * command that would get it. */
+MsbImage *msb_image_lookup(MsbHome *home, const char *reference, GError **error);
+/* Newest first (element-type MsbImage). */
+GPtrArray *msb_image_list(MsbHome *home, GError **error);
+/* Remove a reference, and what nothing else needs. IN_USE names the sandboxes unless force. */
+gboolean msb_image_remove(MsbHome *home, const char *reference, gboolean force, GError **error);
+
+/* Load an OCI layout or docker-archive: path of a tar (any compression libarchive reads) or a
+ * directory; "-" = the stream on standard input. tag (may be NULL) names the first image. Returns
+ * the images loaded (element-type MsbImage). A failure leaves the store as it was. */
+GPtrArray *msb_image_load(MsbHome *home, const char *path, const char *tag,
+                          MsbProgressFunc progress, gpointer data, GCancellable *cancellable, GError **error);
+
+typedef struct {
+    const char *const *env;         /* all may be NULL */
+    const char *const *entrypoint;
+    const char *const *cmd;
+    const char *workdir;
+    const char *user;
+} MsbImageImportOptions;
+/* Make a one-layer image from a root filesystem: a tar file, "-" or a directory. */
+MsbImage *msb_image_import(MsbHome *home, const char *path, const char *tag, const MsbImageImportOptions *options,
+                           MsbProgressFunc progress, gpointer data, GCancellable *cancellable, GError **error);
+
+/* Reference as docker users write it to its full form: registry, repository, tag and/or digest.
+ * INVALID with a message on a bad one. */
+char *msb_reference_normalize(const char *reference, GError **error);
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* libmsb: the one header that programs include. */
+#ifndef MSB_H
+#define MSB_H
+
+#include "msb-client.h"
+#include "msb-config.h"
+#include "msb-error.h"
+#include "msb-image.h"
+#include "msb-kernel.h"
+#include "msb-paths.h"
+#include "msb-sandbox.h"
+
+#endif
