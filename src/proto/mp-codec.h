@@ -19,10 +19,12 @@ struct mp_enc {
     uint8_t *buf;
     size_t len;
     size_t cap;
+    size_t frame;           /* start of the frame being made */
     int error;              /* 0 or -errno (ENOMEM, EMSGSIZE) */
 };
 void mp_enc_clear(struct mp_enc *e);
-/* Begin a frame: reserves the header. mp_enc_end() fills its length in. */
+/* Begin a frame after those that e holds: reserves the header, forgets an earlier error.
+ * mp_enc_end() fills the length in, or takes the whole frame back and returns the error. */
 void mp_enc_begin(struct mp_enc *e, uint16_t type, uint32_t session, uint16_t flags);
 int mp_enc_end(struct mp_enc *e) MB_MUST_CHECK;   /* 0 or -errno */
 void mp_put_u8(struct mp_enc *e, uint8_t v);
@@ -30,6 +32,7 @@ void mp_put_u16(struct mp_enc *e, uint16_t v);
 void mp_put_u32(struct mp_enc *e, uint32_t v);
 void mp_put_u64(struct mp_enc *e, uint64_t v);
 void mp_put_bytes(struct mp_enc *e, const void *p, size_t n);
+void mp_put_raw(struct mp_enc *e, const void *p, size_t n);   /* the bytes alone, no length */
 void mp_put_str(struct mp_enc *e, const char *s);         /* NULL is sent as "" */
 void mp_put_strv(struct mp_enc *e, const char *const *v); /* u32 count, strings; NULL = none */
 

@@ -43,11 +43,13 @@ int mp_header_decode(struct mp_header *h, const uint8_t in[MP_FRAME_HEADER_SIZE]
  */
 struct mp_reader {
     uint8_t *buf;
+    size_t pos;             /* start of the next frame */
     size_t len;
     size_t cap;
 };
 void mp_reader_clear(struct mp_reader *r);
-/* Where to read() the next bytes to, and how many fit (never 0): NULL on ENOMEM. */
+/* Where to read() the next bytes to, and how many fit (never 0).  NULL: no memory, or
+ * mp_reader_next() was not called until it said 0. */
 uint8_t *mp_reader_space(struct mp_reader *r, size_t *space);
 void mp_reader_added(struct mp_reader *r, size_t n);
 /* 1: *h and *payload (valid until the next mp_reader_next() or mp_reader_space())

@@ -31,6 +31,10 @@
 #define MP_VERSION 1
 #define MP_WINDOW (256u * 1024)
 #define MP_PORT_NAME "org.msb.agent.0"
+/* Elements that a decoder takes at most: strings in a list, mounts, sessions. */
+#define MP_STRV_MAX 32768u
+#define MP_MOUNTS_MAX 1024u
+#define MP_SESSIONS_MAX 4096u
 
 enum mp_type {
     MP_HELLO = 1,          /* u32 version */
