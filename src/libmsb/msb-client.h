@@ -48,7 +48,8 @@ typedef struct {
 MsbExec *msb_client_exec(MsbClient *client, const MsbExecOptions *options,
                          const MsbExecCallbacks *callbacks, gpointer data, GError **error);
 /* Attach to a command that runs detached: id from msb_exec_get_id() or the session list. */
-MsbExec *msb_client_attach(MsbClient *client, guint id, const MsbExecCallbacks *callbacks, gpointer data, GError **error);
+MsbExec *msb_client_attach(MsbClient *client, guint id, const MsbExecCallbacks *callbacks, gpointer data,
+                           GError **error);
 /* One line per running command (transfer full, element-type MsbExecInfo). */
 typedef struct { guint id; guint pid; gboolean tty; guint attached; gint64 started; char **argv; } MsbExecInfo;
 GPtrArray *msb_client_list_execs(MsbClient *client, GError **error);

@@ -36,7 +36,8 @@ GPtrArray *msb_kernel_list(MsbHome *home, GError **error);
 gboolean msb_kernel_set_default(MsbHome *home, const char *version, GError **error);
 gboolean msb_kernel_remove(MsbHome *home, const char *version, GError **error);
 /* From a Debian (or RPM) kernel package. The first bundle becomes the default. */
-MsbKernel *msb_kernel_import_package(MsbHome *home, const char *package, MsbProgressFunc progress, gpointer data, GError **error);
+MsbKernel *msb_kernel_import_package(MsbHome *home, const char *package,
+                                     MsbProgressFunc progress, gpointer data, GError **error);
 /* From a bzImage or ELF vmlinux and a module tree (.../lib/modules/<version>). */
 MsbKernel *msb_kernel_import_files(MsbHome *home, const char *vmlinuz, const char *modules_dir,
                                    MsbProgressFunc progress, gpointer data, GError **error);

@@ -61,7 +61,7 @@ enum mp_type {
     MP_CTL_HELLO = 64,     /* client -> supervisor: u32 version; answer CTL_WELCOME */
     MP_CTL_WELCOME = 65,   /* struct mp_ctl_status */
     MP_CTL_STATUS = 66,    /* ask; answer CTL_WELCOME again */
-    MP_CTL_STOP = 67,      /* u32 grace milliseconds, u8 force; answered by CTL_OK, then the socket closes when all is down */
+    MP_CTL_STOP = 67,      /* u32 grace milliseconds, u8 force; CTL_OK, then EOF when all is down */
     MP_CTL_OK = 68,
     MP_CTL_ERROR = 69,     /* u32 errno or 0, str message; on a session: ends it */
     MP_CTL_SESSIONS = 70,  /* ask; answer CTL_SESSION_LIST */
