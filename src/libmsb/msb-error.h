@@ -30,7 +30,10 @@ typedef enum {
 #define MSB_ERROR (msb_error_quark())
 GQuark msb_error_quark(void);
 
-/* Set error to code with "<formatted>: <strerror(errnum)>". Always returns FALSE. */
+/* g_set_error() in our domain that returns FALSE, for "return msb_error_set (...)". */
+gboolean msb_error_set(GError **error, MsbError code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+/* Set error to "<formatted>: <strerror(errnum)>" with the code that fits errnum (ENOENT: NOT_FOUND, EEXIST:
+ * EXISTS, otherwise IO). Always returns FALSE. */
 gboolean msb_error_set_errno(GError **error, int errnum, const char *format, ...) G_GNUC_PRINTF(3, 4);
 
 G_END_DECLS

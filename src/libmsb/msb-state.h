@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * State files and locks: JSON objects with a "version" member, written to a
- * temporary name, fsynced and renamed; flock() around changes.
+ * temporary name, fsynced and renamed; a lock around changes.
+ *
+ * Locks are open file description locks (fcntl F_OFD_SETLK) on the whole file:
+ * like flock() they belong to the descriptor, go with its last close or with
+ * the process, and survive fork; unlike flock() they can be looked at without
+ * being taken, so that looking never disturbs who wants it.
  */
 #ifndef MSB_STATE_H
 #define MSB_STATE_H
@@ -19,7 +24,7 @@ gboolean msb_state_save(const char *path, JsonObject *object, GError **error);
 typedef struct _MsbLock MsbLock;
 typedef enum { MSB_LOCK_SHARED, MSB_LOCK_EXCLUSIVE } MsbLockMode;
 
-/* flock() on path (created 0600 if missing). timeout_ms: 0 = try once, -1 = wait for ever.
+/* Lock path (created 0600 if missing). timeout_ms: 0 = try once, -1 = wait for ever.
  * NULL with IN_USE (or TIMEOUT) if somebody else holds it. */
 MsbLock *msb_lock_acquire(const char *path, MsbLockMode mode, gint timeout_ms, GError **error);
 /* TRUE if somebody holds path exclusively right now (FALSE also when it is missing). */
