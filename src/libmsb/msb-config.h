@@ -58,6 +58,7 @@ const char *msb_config_get_name(const MsbConfig *config);
 /* An OCI reference, or a path (".", "..", "/...", "./...", "../...") to a directory or disk image. */
 void msb_config_set_image(MsbConfig *config, const char *image);
 const char *msb_config_get_image(const MsbConfig *config);
+/* A path that exists is what it is (directory: bind, file: disk); one that does not is judged by its suffix. */
 MsbRootKind msb_config_get_root_kind(const MsbConfig *config);
 /* Digest of the image manifest the sandbox was created from, "sha256:..." */
 void msb_config_set_image_digest(MsbConfig *config, const char *digest);

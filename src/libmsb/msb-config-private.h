@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The inside of MsbConfig, for the msb-config-*.c files and what creates sandboxes. */
+#ifndef MSB_CONFIG_PRIVATE_H
+#define MSB_CONFIG_PRIVATE_H
+
+#include "msb-config.h"
+
+G_BEGIN_DECLS
+
+#define MSB_CONFIG_VERSION 1
+#define MSB_DEFAULT_CPUS 1
+#define MSB_DEFAULT_MEMORY_MIB 512
+#define MSB_DEFAULT_ROOT_DISK (G_GUINT64_CONSTANT(4) << 30)
+#define MSB_DEFAULT_SHELL "/bin/sh"
+#define MSB_MAX_CPUS 255
+#define MSB_MIN_MEMORY_MIB 32
+#define MSB_MAX_MEMORY_MIB (G_GUINT64_CONSTANT(16) << 20)
+#define MSB_MIN_DISK (G_GUINT64_CONSTANT(16) << 20)
+#define MSB_MAX_DISK (G_GUINT64_CONSTANT(15) << 40)
+
+struct _MsbConfig {
+    gatomicrefcount refs;
+    char *name;
+    char *image;
+    char *image_digest;
+    guint cpus;
+    guint64 memory_mib;
+    guint64 root_disk_bytes;
+    char *workdir;
+    char *shell;
+    char *user;
+    char *hostname;
+    char **entrypoint;      /* NULL = not given */
+    char **cmd;
+    GPtrArray *env;         /* "K=V" strings, NULL-terminated at all times */
+    GHashTable *labels;
+    GPtrArray *mounts;      /* MsbMount */
+    gboolean ephemeral;
+    char *accel;
+    gint64 created;
+};
+
+/* msb-config.c */
+void msb_config_set_created(MsbConfig *config, gint64 created);
+
+/* msb-config-mount.c */
+/* TRUE for what -v and image arguments take for a path: ".", "..", "/...", "./...", "../...". */
+gboolean msb_looks_like_path(const char *text);
+/* target without repeated and trailing slashes and "." elements; NULL with INVALID if it is not an
+ * acceptable place in the guest. */
+char *msb_mount_normalize_target(const char *target, GError **error);
+
+/* msb-config-validate.c: rules that a single assignment must keep. */
+gboolean msb_config_check_env_key(const char *key, gsize len, GError **error);
+gboolean msb_config_check_label_key(const char *key, gsize len, GError **error);
+
+G_END_DECLS
+
+#endif
