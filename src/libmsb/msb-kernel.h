@@ -34,6 +34,7 @@ char *msb_kernel_ensure_initrd(MsbHome *home, MsbKernel *kernel, GError **error)
 MsbKernel *msb_kernel_lookup(MsbHome *home, const char *version, GError **error);
 GPtrArray *msb_kernel_list(MsbHome *home, GError **error);
 gboolean msb_kernel_set_default(MsbHome *home, const char *version, GError **error);
+/* IN_USE while a sandbox runs it. If it was the default, the newest of the others becomes it. */
 gboolean msb_kernel_remove(MsbHome *home, const char *version, GError **error);
 /* From a Debian (or RPM) kernel package. The first bundle becomes the default. */
 MsbKernel *msb_kernel_import_package(MsbHome *home, const char *package,
