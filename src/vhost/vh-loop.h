@@ -6,6 +6,7 @@
 #ifndef VH_LOOP_H
 #define VH_LOOP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "mb-macros.h"
@@ -26,10 +27,21 @@ void vh_loop_del(struct vh_loop *loop, int fd);
 
 /* Run until vh_loop_quit(), which is safe from any thread and from a signal handler. */
 int vh_loop_run(struct vh_loop *loop);
+/* One round: wait at most timeout_ms (-1: for ever) and dispatch.  0 to go on, 1 when
+ * quit was asked for (it stays so), -errno. */
+int vh_loop_step(struct vh_loop *loop, int timeout_ms);
 void vh_loop_quit(struct vh_loop *loop);
 
 /* Run fn(data) on the loop's thread and wait until it returned.  From any
  * other thread; on the loop's own thread it is a plain call. */
 void vh_loop_call(struct vh_loop *loop, void (*fn)(void *data), void *data);
+
+/*
+ * Busy polling: before the loop blocks, poll(data) is called again and again
+ * for up to max_us microseconds; it returns true when it found something and
+ * dealt with it.  How long is adapted to what lately paid, down to not at all.
+ * max_us 0 turns it off.  On the loop's thread.
+ */
+void vh_loop_set_poll(struct vh_loop *loop, bool (*poll)(void *data), void *data, unsigned max_us);
 
 #endif

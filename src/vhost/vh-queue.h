@@ -61,21 +61,26 @@ vh_req_in(struct vh_req *req)
 int vh_queue_pop(struct vh_queue *q, struct vh_req *req) MB_MUST_CHECK;
 
 /*
- * Complete a request that wrote len bytes to its writable part.  The used ring
- * becomes visible to the driver; the driver is interrupted by the next
- * vh_queue_notify().  Requests may complete in any order.
+ * Complete a request that wrote len bytes to its writable part.  The driver
+ * sees it with the next vh_queue_notify(), which publishes everything pushed
+ * since the last one at once.  Requests may complete in any order.
  */
 void vh_queue_push(struct vh_queue *q, const struct vh_req *req, uint32_t len);
 
-/* Interrupt the driver if it asked for it since the last time (event index or
- * VRING_AVAIL_F_NO_INTERRUPT). Cheap when nothing was pushed. */
+/* Publish what was pushed, and interrupt the driver if it asked for it since the last
+ * time (event index or VRING_AVAIL_F_NO_INTERRUPT).  Cheap when nothing was pushed.
+ * The worker calls it after process() and queue_stopped(); whoever pushes at other
+ * times has to. */
 void vh_queue_notify(struct vh_queue *q);
 
 /*
  * Kick suppression around a processing burst.  vh_queue_disable_kick() tells
  * the driver not to bother; vh_queue_enable_kick() asks for kicks again and
  * returns true if requests slipped in meanwhile, in which case the caller has
- * to process once more.
+ * to process once more.  The worker calls vh_queue_enable_kick() after process()
+ * and processes again as long as requests are taken, so process() needs neither;
+ * a device that leaves requests in the ring because it has no room for them has
+ * to call it when it takes up popping again by itself.
  */
 void vh_queue_disable_kick(struct vh_queue *q);
 bool vh_queue_enable_kick(struct vh_queue *q) MB_MUST_CHECK;

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The common part of every back-end's main(), see vh-main.h.
+ */
+#include <config.h>
+
+#include "vh-main.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "mb-cleanup.h"
+#include "mb-io.h"
+#include "mb-log.h"
+#include "mb-parse.h"
+#include "vh-mem.h"
+
+/* Draining the queues after SIGTERM may take so long; then the process ends anyway. */
+#define STOP_SECONDS 5
+
+enum common_option {
+    OPT_SOCKET_PATH = 256,
+    OPT_FD,
+    OPT_PRINT_CAPABILITIES,
+    OPT_EXIT_WITH_PARENT,
+    OPT_READY_FD,
+    OPT_RECONNECT,
+    OPT_LOG_LEVEL,
+    OPT_HELP,
+    OPT_VERSION,
+};
+
+static const struct option common_options[] = {
+    {"socket-path", required_argument, NULL, OPT_SOCKET_PATH},
+    {"fd", required_argument, NULL, OPT_FD},
+    {"print-capabilities", no_argument, NULL, OPT_PRINT_CAPABILITIES},
+    {"exit-with-parent", no_argument, NULL, OPT_EXIT_WITH_PARENT},
+    {"ready-fd", required_argument, NULL, OPT_READY_FD},
+    {"reconnect", no_argument, NULL, OPT_RECONNECT},
+    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"help", no_argument, NULL, OPT_HELP},
+    {"version", no_argument, NULL, OPT_VERSION},
+};
+
+static const char common_help[] =
+    "  --socket-path=PATH    listen on the socket PATH (a stale one is replaced)\n"
+    "  --fd=N                use the inherited descriptor N, listening or connected\n"
+    "  --print-capabilities  print the capabilities as JSON and exit\n"
+    "  --exit-with-parent    end when the parent process ends\n"
+    "  --ready-fd=N          write a newline to descriptor N once the socket listens\n"
+    "  --reconnect           wait for another front-end when one left\n"
+    "  --log-level=LEVEL     error, warn, info or debug (default: info)\n"
+    "  --help                print this help and exit\n"
+    "  --version             print the version and exit\n";
+
+/* ---- options --------------------------------------------------------------------------- */
+
+static void
+print_help(const struct vh_main_program *prog)
+{
+    unsigned i;
+
+    printf("Usage: %s (--socket-path=PATH | --fd=N) [OPTION...]\n%s\n\n%s", prog->name, prog->synopsis, common_help);
+    for (i = 0; prog->help && prog->help[i]; i++)
+        printf("%s\n", prog->help[i]);
+}
+
+/* Both option tables in one, zero-terminated; the caller frees it. */
+static struct option *
+merge_options(const struct vh_main_program *prog)
+{
+    size_t common = MB_ARRAY_SIZE(common_options), own = 0;
+    struct option *all;
+
+    while (prog->options && prog->options[own].name)
+        own++;
+    all = calloc(common + own + 1, sizeof(*all));
+    if (!all)
+        return NULL;
+    memcpy(all, common_options, sizeof(common_options));
+    if (own)
+        memcpy(all + common, prog->options, own * sizeof(*all));
+    return all;
+}
+
+static int
+usage_error(const struct vh_main_program *prog, const char *what, const char *value)
+{
+    if (what)
+        fprintf(stderr, "%s: %s '%s'\n", prog->name, what, value);
+    fprintf(stderr, "Try '%s --help' for more information.\n", prog->name);
+    return -1;
+}
+
+static int
+parse_fd(const struct vh_main_program *prog, const char *arg, int *fd)
+{
+    uint32_t v;
+
+    if (mb_parse_u32(arg, &v) < 0 || v > INT32_MAX)
+        return usage_error(prog, "not a file descriptor:", arg);
+    *fd = (int)v;
+    return 0;
+}
+
+/* 0 to go on, 1 when done, -1 on error. */
+static int
+common_option(const struct vh_main_program *prog, int val, const char *arg, struct vh_main_options *opts)
+{
+    enum mb_log_level level;
+
+    switch (val) {
+    case OPT_SOCKET_PATH:
+        opts->socket_path = arg;
+        return 0;
+    case OPT_FD:
+        return parse_fd(prog, arg, &opts->fd);
+    case OPT_READY_FD:
+        return parse_fd(prog, arg, &opts->ready_fd);
+    case OPT_PRINT_CAPABILITIES:
+        opts->print_capabilities = true;
+        return 0;
+    case OPT_EXIT_WITH_PARENT:
+        opts->exit_with_parent = true;
+        return 0;
+    case OPT_RECONNECT:
+        opts->reconnect = true;
+        return 0;
+    case OPT_LOG_LEVEL:
+        if (mb_log_parse_level(arg, &level) < 0)
+            return usage_error(prog, "unknown log level", arg);
+        mb_log_set_level(level);
+        return 0;
+    case OPT_HELP:
+        print_help(prog);
+        return 1;
+    case OPT_VERSION:
+        printf("%s (%s) %s\n", prog->name, PACKAGE_NAME, PACKAGE_VERSION);
+        return 1;
+    default:
+        return usage_error(prog, NULL, NULL);
+    }
+}
+
+/* --print-capabilities is obeyed whatever else the command line says. */
+static bool
+asks_for_capabilities(int argc, char **argv)
+{
+    int i;
+
+    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--print-capabilities") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int
+parse_all(const struct vh_main_program *prog, void *opaque, int argc, char **argv, const struct option *all,
+          struct vh_main_options *opts)
+{
+    int val, r;
+
+    optind = 1;
+    while ((val = getopt_long(argc, argv, "", all, NULL)) != -1) {
+        if (val >= VH_MAIN_OPT_FIRST)
+            r = prog->option(opaque, val, optarg);
+        else
+            r = common_option(prog, val, optarg, opts);
+        if (r != 0)
+            return r;
+    }
+    if (optind < argc)
+        return usage_error(prog, "unexpected argument", argv[optind]);
+    if (!opts->socket_path == (opts->fd < 0)) {
+        fprintf(stderr, "%s: give either --socket-path or --fd\n", prog->name);
+        return usage_error(prog, NULL, NULL);
+    }
+    return 0;
+}
+
+int
+vh_main_parse(const struct vh_main_program *prog, void *opaque, int argc, char **argv, struct vh_main_options *opts)
+{
+    mb_autofree struct option *all = merge_options(prog);
+
+    *opts = (struct vh_main_options){.fd = -1, .ready_fd = -1};
+    mb_log_set_name(prog->name);
+    if (!all) {
+        fprintf(stderr, "%s: %s\n", prog->name, strerror(ENOMEM));
+        return -1;
+    }
+    if (asks_for_capabilities(argc, argv)) {
+        opts->print_capabilities = true;
+        printf("%s\n", prog->capabilities);
+        return 1;
+    }
+    return parse_all(prog, opaque, argc, argv, all, opts);
+}
+
+/* ---- the socket ---------------------------------------------------------------------------- */
+
+/* Whether someone serves the socket that is there already. */
+static bool
+is_served(const struct sockaddr_un *addr)
+{
+    mb_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd < 0)
+        return true;
+    /* EAGAIN: alive, its backlog is full. */
+    return connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN;
+}
+
+static int
+bind_replacing(int fd, const struct sockaddr_un *addr)
+{
+    struct stat st;
+
+    if (bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0)
+        return 0;
+    if (errno != EADDRINUSE)
+        return -errno;
+    if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return -EEXIST;
+    if (is_served(addr))
+        return -EADDRINUSE;
+    if (unlink(addr->sun_path) < 0)
+        return -errno;
+    return bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0 ? -errno : 0;
+}
+
+static int
+listen_on_path(const char *path, int *listen_fd)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    mb_autofd int fd = -1;
+    mode_t mask;
+    int r;
+
+    if (strlen(path) >= sizeof(addr.sun_path))
+        return -ENAMETOOLONG;
+    strcpy(addr.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    /* Whoever may connect gets at the data: the owner alone. */
+    mask = umask(0177);
+    r = bind_replacing(fd, &addr);
+    umask(mask);
+    if (r < 0)
+        return r;
+    if (listen(fd, 1) < 0)
+        return -errno;
+    *listen_fd = mb_steal_fd(&fd);
+    return 0;
+}
+
+static int
+take_over_fd(int fd, int *listen_fd, int *conn_fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    int r;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+        return -errno;
+    r = mb_set_cloexec(fd, true);
+    if (r == 0)
+        r = mb_set_nonblock(fd, false);
+    if (r < 0)
+        return r;
+    *(listening ? listen_fd : conn_fd) = fd;
+    return 0;
+}
+
+int
+vh_main_listen(const struct vh_main_options *opts, int *listen_fd, int *conn_fd)
+{
+    int r;
+
+    *listen_fd = *conn_fd = -1;
+    if (opts->exit_with_parent) {
+        pid_t parent = getppid();
+
+        if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent) {
+            mb_error("the parent process is gone");
+            return -ESRCH;
+        }
+    }
+    if (opts->socket_path) {
+        r = listen_on_path(opts->socket_path, listen_fd);
+        if (r < 0)
+            mb_error("socket '%s': %s", opts->socket_path, strerror(-r));
+    } else {
+        r = take_over_fd(opts->fd, listen_fd, conn_fd);
+        if (r < 0)
+            mb_error("descriptor %d: %s", opts->fd, strerror(-r));
+    }
+    return r;
+}
+
+/* ---- signals, serving -------------------------------------------------------------------------- */
+
+static struct vh_loop *main_loop;
+
+static void
+on_stop_signal(int sig MB_UNUSED)
+{
+    alarm(STOP_SECONDS);
+    if (main_loop)
+        vh_loop_quit(main_loop);
+}
+
+/* The queues do not drain: what is in flight stays noted in the in-flight region. */
+static void
+on_alarm(int sig MB_UNUSED)
+{
+    static const char text[] = "error: requests did not end in time, giving up\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+    (void)ignored;
+    _exit(EXIT_FAILURE);
+}
+
+static void
+set_signals(void)
+{
+    struct sigaction stop = {.sa_handler = on_stop_signal}, late = {.sa_handler = on_alarm};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    sigset_t unblock;
+
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGALRM, &late, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(&unblock);
+    sigaddset(&unblock, SIGTERM);
+    sigaddset(&unblock, SIGINT);
+    sigaddset(&unblock, SIGALRM);
+    sigprocmask(SIG_UNBLOCK, &unblock, NULL);
+    vh_mem_catch_sigbus();
+}
+
+static void
+signal_ready(int fd)
+{
+    int r;
+
+    if (fd < 0)
+        return;
+    r = mb_write_full(fd, "\n", 1);
+    if (r < 0)
+        mb_warn("ready descriptor %d: %s", fd, strerror(-r));
+    close(fd);
+}
+
+struct acceptor {
+    int listen_fd;
+    int conn_fd;
+};
+
+static void
+on_connection(void *data, uint32_t events MB_UNUSED)
+{
+    struct acceptor *a = data;
+
+    if (a->conn_fd < 0)
+        a->conn_fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (a->conn_fd < 0 && errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+        mb_warn_limited("accept: %m");
+}
+
+/* Wait for a front-end: its socket, -1 when told to quit, or -errno. */
+static int
+next_front_end(struct vh_loop *loop, int listen_fd, int *conn_fd)
+{
+    struct acceptor a = {listen_fd, -1};
+    int r;
+
+    r = vh_loop_add(loop, listen_fd, EPOLLIN, on_connection, &a);
+    if (r < 0)
+        return r;
+    while (r == 0 && a.conn_fd < 0)
+        r = vh_loop_step(loop, -1);
+    /* The next one waits in the backlog while this one is served. */
+    vh_loop_del(loop, listen_fd);
+    *conn_fd = a.conn_fd;
+    return a.conn_fd >= 0 ? 0 : r;
+}
+
+static int
+serve_all(const struct vh_main_options *opts, struct vh_dev *dev, struct vh_loop *loop, int listen_fd, int conn_fd)
+{
+    for (;;) {
+        int r = 0;
+
+        if (conn_fd < 0)
+            r = next_front_end(loop, listen_fd, &conn_fd);
+        if (r == 0) {
+            r = vh_dev_serve(dev, loop, mb_steal_fd(&conn_fd));
+            if (r <= 0 && opts->reconnect && listen_fd >= 0)
+                continue;
+        }
+        mb_close(conn_fd);
+        return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    }
+}
+
+int
+vh_main_serve(const struct vh_main_options *opts, struct vh_dev *dev, int listen_fd, int conn_fd)
+{
+    struct vh_loop *loop = vh_loop_new();
+    int status = EXIT_FAILURE;
+
+    if (loop) {
+        main_loop = loop;
+        set_signals();
+        signal_ready(opts->ready_fd);
+        status = serve_all(opts, dev, loop, listen_fd, conn_fd);
+        main_loop = NULL;
+        vh_loop_free(loop);
+    } else {
+        mb_error("event loop: %m");
+        mb_close(conn_fd);
+    }
+    mb_close(listen_fd);
+    return status;
+}
