@@ -46,8 +46,8 @@ allowed agent mb- mp- ag
 allowed src/libmsb mb- mp- msb
 allowed src/supervisor mb- mp- msb- sv-
 allowed src/msb mb- msb.h cmd ui-
-above='glib|gio|gobject|json-glib|libvirt|libxml|archive|ext2fs|curl'
+above='glib|gio|gobject|json-glib|libvirt|libxml|archive|ext2fs|gcrypt|curl'
 for folder in src/base src/proto src/vhost vhost-blk vhost-fs agent; do without $folder "$above"; done
-without src/msb 'libvirt|libxml|archive|ext2fs|curl'
+without src/msb 'libvirt|libxml|archive|ext2fs|gcrypt|curl'
 echo "1..$count"
 [ "$failed" = 0 ]

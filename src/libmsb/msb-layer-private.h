@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files of the layer conversion share. */
+#ifndef MSB_LAYER_PRIVATE_H
+#define MSB_LAYER_PRIVATE_H
+
+#include "msb-erofs-writer.h"
+#include "msb-layer.h"
+
+G_BEGIN_DECLS
+
+#define MSB_LAYER_MAX_BYTES ((guint64)16 << 30)
+#define MSB_LAYER_MAX_ENTRIES 2000000u
+#define MSB_LAYER_MAX_MEMORY ((guint64)512 << 20)   /* names and directories */
+
+/* ---- msb-layer.c ---- */
+MsbErofsWriter *msb_layer_new_writer(int out_fd, const MsbLayerOptions *options, GError **error);
+
+/* ---- msb-layer-acl.c ---- */
+/* The POSIX.1e access or default list of an entry in the form of the system.posix_acl_* attributes; NULL if it has
+ * none beyond the mode (transfer full). */
+GByteArray *msb_layer_encode_acl(struct archive_entry *entry, gboolean is_default);
+
+G_END_DECLS
+
+#endif
