@@ -1,0 +1,536 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The way of a transfer:
+ *
+ *   start ── tried at once ── finished ─────────────────────────────► BK_DONE
+ *              │ not there, would block, or only in part
+ *              ▼
+ *        io_uring or pool ── result ── more to do: again
+ *                                └──── x->done()
+ *
+ * What is tried at once, and why that is right:
+ *  - reads with RWF_NOWAIT: data in the page cache is copied with one system
+ *    call and no wake-up;
+ *  - buffered writes: they are a copy into the page cache, for which the kernel
+ *    has no "do not wait" on most file systems.  They may block (dirty page
+ *    limit, journal), so each is timed: after one that took long the next
+ *    ones go the asynchronous way;
+ *  - a flush when nothing else is in flight, timed likewise.
+ *
+ * Flushes that arrive while one runs are satisfied by one further fdatasync;
+ * a flush of a file that did not change since the last one costs nothing.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mb-cleanup.h"
+#include "mb-iov.h"
+
+#include "bk-engine.h"
+#include "bk-pool.h"
+#include "bk-uring.h"
+
+#define SLOW_NS 1000000u     /* an inline write or flush that took longer blocked */
+#define SLOW_SKIP 64u        /* so many go the other way then */
+#define MISS_SKIP 16u        /* reads that leave the page cache try after one that was not there */
+#define ZEROS_SIZE (64 * 1024)
+
+/* How often the direct way is left out after it turned out badly. */
+struct budget {
+    unsigned skip;
+};
+
+struct bk_engine {
+    struct bk_uring *ring;      /* NULL: threads only */
+    struct bk_pool_client client;
+    struct vh_loop *loop;
+    void (*burst_end)(void *opaque);
+    void *opaque;
+    unsigned pending;
+    struct budget reads, writes, syncs;
+
+    /* Flushes: those the running fdatasync covers, and those that came later. */
+    struct bk_xfer *syncing;
+    struct bk_xfer *waiting;
+    unsigned n_waiting;
+    struct bk_xfer sync;        /* the fdatasync itself */
+    uint64_t sync_gen;
+    bool sync_running;
+};
+
+static const uint8_t zeros[ZEROS_SIZE] __attribute__((aligned(4096)));
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static bool
+budget_allows(struct budget *b)
+{
+    if (b->skip == 0)
+        return true;
+    b->skip--;
+    return false;
+}
+
+/* ---- results ---------------------------------------------------------------------- */
+
+static enum bk_status
+finished(struct bk_xfer *x, int err)
+{
+    if (err == 0 && x->op != BK_XFER_READ && x->op != BK_XFER_SYNC && x->op != BK_XFER_CALL)
+        bk_file_dirtied(x->file);
+    x->err = err;
+    return BK_DONE;
+}
+
+/* n more bytes were transferred; BK_PENDING means that some remain. */
+static enum bk_status
+advance(struct bk_xfer *x, uint64_t n)
+{
+    x->offset += n;
+    x->len -= n;
+    if (x->len == 0)
+        return finished(x, 0);
+    if (x->by_writing)
+        x->zeros.iov_len = (size_t)MB_MIN(x->len, (uint64_t)ZEROS_SIZE);
+    else
+        mb_iov_cut_front(&x->iov, &x->n_iov, (size_t)n);
+    return BK_PENDING;
+}
+
+static enum bk_status
+rw_result(struct bk_xfer *x, int res)
+{
+    if (res == -EAGAIN || res == -EINTR)
+        return BK_PENDING;
+    if (res < 0)
+        return finished(x, res);
+    if (res > 0)
+        return advance(x, MB_MIN((uint64_t)res, x->len));
+    if (x->op != BK_XFER_READ || x->offset < x->file->zeros_from)
+        return finished(x, -EIO);
+    mb_iov_memset(x->iov, x->n_iov, 0, 0, (size_t)x->len);
+    return advance(x, x->len);
+}
+
+static bool
+is_unsupported(int res)
+{
+    return res == -EOPNOTSUPP || res == -ENOSYS || res == -ENOTTY || res == -ENODEV;
+}
+
+/* What the file system is known not to do is done another way: freeing becomes
+ * zeroing, zeroing becomes writing. */
+static void
+settle(struct bk_xfer *x)
+{
+    if (x->op == BK_XFER_UNMAP && atomic_load_explicit(&x->file->no_punch, memory_order_relaxed))
+        x->op = BK_XFER_ZERO;
+    if (x->op != BK_XFER_ZERO || !atomic_load_explicit(&x->file->no_zero_range, memory_order_relaxed))
+        return;
+    x->by_writing = true;
+    x->zeros.iov_base = (void *)(uintptr_t)zeros;
+    x->zeros.iov_len = (size_t)MB_MIN(x->len, (uint64_t)ZEROS_SIZE);
+    x->iov = &x->zeros;
+    x->n_iov = 1;
+}
+
+static enum bk_status
+unsupported(struct bk_xfer *x)
+{
+    atomic_store(x->op == BK_XFER_ZERO ? &x->file->no_zero_range : &x->file->no_punch, true);
+    if (x->op == BK_XFER_DISCARD) /* only a hint */
+        return finished(x, 0);
+    settle(x);
+    return BK_PENDING;
+}
+
+static enum bk_status
+range_result(struct bk_xfer *x, int res)
+{
+    if (x->by_writing)
+        return rw_result(x, res);
+    if (res == -EINTR || res == -EAGAIN)
+        return BK_PENDING;
+    if (is_unsupported(res))
+        return unsupported(x);
+    return finished(x, res < 0 ? res : 0);
+}
+
+/* What the result of one system call means for x; BK_PENDING: another one is needed. */
+static enum bk_status
+take_result(struct bk_xfer *x, int res)
+{
+    switch (x->op) {
+    case BK_XFER_READ:
+    case BK_XFER_WRITE:
+        return rw_result(x, res);
+    case BK_XFER_DISCARD:
+    case BK_XFER_ZERO:
+    case BK_XFER_UNMAP:
+        return range_result(x, res);
+    case BK_XFER_SYNC:
+        if (res == -EINTR || res == -EAGAIN)
+            return BK_PENDING;
+        return finished(x, res);
+    case BK_XFER_CALL:
+        return finished(x, res);
+    }
+    return finished(x, -EINVAL);
+}
+
+/* ---- at once ------------------------------------------------------------------------ */
+
+static enum bk_status
+try_read(struct bk_engine *e, struct bk_xfer *x)
+{
+    ssize_t n;
+
+    if (atomic_load_explicit(&x->file->no_nowait, memory_order_relaxed) || (e->ring && !budget_allows(&e->reads)))
+        return BK_PENDING;
+    n = preadv2(x->file->fd, x->iov, (int)x->n_iov, (off_t)x->offset, RWF_NOWAIT);
+    if (n >= 0)
+        return rw_result(x, (int)n);
+    if (errno == EOPNOTSUPP)
+        atomic_store(&x->file->no_nowait, true);
+    else if (errno == EAGAIN)
+        e->reads.skip = MISS_SKIP;
+    return BK_PENDING;
+}
+
+static enum bk_status
+try_write(struct bk_engine *e, struct bk_xfer *x)
+{
+    enum bk_status status;
+    uint64_t start;
+
+    if (x->dsync || !budget_allows(&e->writes))
+        return BK_PENDING;
+    start = now_ns();
+    status = rw_result(x, bk_blocking_run(x));
+    if (now_ns() - start > SLOW_NS)
+        e->writes.skip = SLOW_SKIP;
+    return status;
+}
+
+/* ---- flushes -------------------------------------------------------------------------- */
+
+static enum bk_status
+start_sync(struct bk_engine *e, struct bk_xfer *x)
+{
+    struct bk_file *f = x->file;
+    int err = atomic_load(&f->sync_error);
+
+    if (err || atomic_load(&f->dirty_gen) == atomic_load(&f->synced_gen))
+        return finished(x, err);
+    x->next = e->waiting;
+    e->waiting = x;
+    e->n_waiting++;
+    return BK_PENDING;
+}
+
+/* Move the flushes of one file from the waiting list to the running fdatasync. */
+static void
+collect_syncs(struct bk_engine *e)
+{
+    struct bk_xfer **link = &e->waiting;
+
+    e->sync = (struct bk_xfer){.op = BK_XFER_SYNC, .file = e->waiting->file};
+    while (*link) {
+        struct bk_xfer *x = *link;
+
+        if (x->file != e->sync.file) {
+            link = &x->next;
+            continue;
+        }
+        *link = x->next;
+        x->next = e->syncing;
+        e->syncing = x;
+        e->n_waiting--;
+    }
+    e->sync_gen = atomic_load_explicit(&e->sync.file->dirty_gen, memory_order_acquire);
+}
+
+static void
+sync_finished(struct bk_engine *e, int err)
+{
+    struct bk_file *f = e->sync.file;
+    uint_fast64_t old = atomic_load(&f->synced_gen);
+    struct bk_xfer *list = e->syncing;
+
+    if (err < 0)
+        atomic_store(&f->sync_error, err);
+    while (err == 0 && old < e->sync_gen && !atomic_compare_exchange_weak(&f->synced_gen, &old, e->sync_gen))
+        ;
+    e->syncing = NULL;
+    e->sync_running = false;
+    while (list) {
+        struct bk_xfer *x = list;
+
+        list = x->next;
+        e->pending--;
+        finished(x, err);
+        x->done(x);
+    }
+}
+
+static void hand_over(struct bk_engine *e, struct bk_xfer *x);
+
+static void
+run_syncs(struct bk_engine *e)
+{
+    while (e->waiting && !e->sync_running) {
+        bool alone = e->pending == e->n_waiting;
+        uint64_t start;
+        int rc;
+
+        collect_syncs(e);
+        e->sync_running = true;
+        if (!alone || !budget_allows(&e->syncs)) {
+            hand_over(e, &e->sync);
+            break;
+        }
+        /* What has completed so far shall not wait for the disk. */
+        e->burst_end(e->opaque);
+        start = now_ns();
+        do {
+            rc = bk_blocking_run(&e->sync);
+        } while (rc == -EINTR);
+        if (now_ns() - start > 2 * SLOW_NS)
+            e->syncs.skip = SLOW_SKIP;
+        sync_finished(e, rc);
+    }
+}
+
+/* ---- asynchronous ------------------------------------------------------------------- */
+
+static void
+hand_over(struct bk_engine *e, struct bk_xfer *x)
+{
+    if (e->ring && bk_uring_can(e->ring, x))
+        bk_uring_queue(e->ring, x);
+    else
+        bk_pool_queue(&e->client, x);
+}
+
+enum bk_status
+bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
+{
+    enum bk_status status = BK_PENDING;
+
+    x->by_writing = false;
+    if (x->op == BK_XFER_READ)
+        status = x->len ? try_read(e, x) : finished(x, 0);
+    else if (x->op == BK_XFER_WRITE)
+        status = x->len ? try_write(e, x) : finished(x, 0);
+    else if (x->op == BK_XFER_SYNC)
+        status = start_sync(e, x);
+    else if (x->op == BK_XFER_DISCARD && atomic_load(&x->file->no_punch))
+        status = finished(x, 0);
+    else
+        settle(x);
+    if (status == BK_DONE)
+        return status;
+    e->pending++;
+    if (x->op != BK_XFER_SYNC)
+        hand_over(e, x);
+    return BK_PENDING;
+}
+
+static void
+deliver(struct bk_engine *e, struct bk_xfer *x)
+{
+    if (take_result(x, x->result) == BK_PENDING) {
+        hand_over(e, x);
+        return;
+    }
+    if (x == &e->sync) {
+        sync_finished(e, x->err);
+        return;
+    }
+    e->pending--;
+    x->done(x);
+}
+
+bool
+bk_engine_poll(struct bk_engine *e)
+{
+    bool any = false;
+    struct bk_xfer *x;
+
+    while (e->ring && (x = bk_uring_take(e->ring))) {
+        deliver(e, x);
+        any = true;
+    }
+    x = bk_pool_take(&e->client);
+    while (x) {
+        struct bk_xfer *next = x->next;
+
+        deliver(e, x);
+        any = true;
+        x = next;
+    }
+    return any;
+}
+
+void
+bk_engine_submit(struct bk_engine *e)
+{
+    if (e->pending == 0)
+        return;
+    if (e->ring)
+        bk_uring_submit(e->ring);
+    bk_engine_poll(e);
+    run_syncs(e);
+    if (e->ring)
+        bk_uring_submit(e->ring);
+}
+
+unsigned
+bk_engine_pending(const struct bk_engine *e)
+{
+    return e->pending;
+}
+
+/* ---- life --------------------------------------------------------------------------- */
+
+static void
+on_ring_event(void *data, uint32_t events)
+{
+    struct bk_engine *e = data;
+
+    bk_engine_poll(e);
+    bk_engine_submit(e);
+    e->burst_end(e->opaque);
+}
+
+static void
+on_pool_event(void *data, uint32_t events)
+{
+    struct bk_engine *e = data;
+    eventfd_t value;
+
+    eventfd_read(e->client.event_fd, &value);
+    on_ring_event(e, events);
+}
+
+int
+bk_engine_parse_kind(const char *name, enum bk_engine_kind *kind)
+{
+    static const char *const names[] = {
+        [BK_ENGINE_AUTO] = "auto", [BK_ENGINE_URING] = "io_uring", [BK_ENGINE_THREADS] = "threads"};
+
+    for (unsigned i = 0; i < MB_ARRAY_SIZE(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *kind = (enum bk_engine_kind)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+int
+bk_engine_new(enum bk_engine_kind kind, struct bk_file *const *files, unsigned n_files, struct bk_pool *pool,
+              struct bk_engine **engine, struct bk_err *err)
+{
+    struct bk_engine *e = calloc(1, sizeof(*e));
+    int rc;
+
+    if (!e)
+        return bk_fail(err, -ENOMEM, "out of memory");
+    rc = bk_pool_client_init(&e->client, pool);
+    if (rc < 0) {
+        free(e);
+        return bk_fail(err, rc, "cannot make an eventfd: %s", strerror(-rc));
+    }
+    if (kind != BK_ENGINE_THREADS)
+        rc = bk_uring_new(files, n_files, &e->ring);
+    if (rc < 0 && kind == BK_ENGINE_URING) {
+        bk_engine_free(e);
+        return bk_fail(err, rc, "io_uring is not available: %s", strerror(-rc));
+    }
+    *engine = e;
+    return 0;
+}
+
+void
+bk_engine_free(struct bk_engine *e)
+{
+    if (!e)
+        return;
+    bk_uring_free(e->ring);
+    bk_pool_client_clear(&e->client);
+    free(e);
+}
+
+bool
+bk_engine_has_ring(const struct bk_engine *e)
+{
+    return e->ring;
+}
+
+void
+bk_engine_get_fds(const struct bk_engine *e, int fds[2])
+{
+    fds[0] = e->client.event_fd;
+    fds[1] = e->ring ? bk_uring_fd(e->ring) : -1;
+}
+
+const char *
+bk_engine_name(const struct bk_engine *e)
+{
+    return e->ring ? "io_uring" : "threads";
+}
+
+int
+bk_engine_attach(struct bk_engine *e, struct vh_loop *loop, void (*burst_end)(void *opaque), void *opaque)
+{
+    int rc = vh_loop_add(loop, e->client.event_fd, EPOLLIN, on_pool_event, e);
+
+    if (rc < 0)
+        return rc;
+    if (e->ring)
+        rc = vh_loop_add(loop, bk_uring_fd(e->ring), EPOLLIN, on_ring_event, e);
+    if (rc < 0) {
+        vh_loop_del(loop, e->client.event_fd);
+        return rc;
+    }
+    e->loop = loop;
+    e->burst_end = burst_end;
+    e->opaque = opaque;
+    return 0;
+}
+
+void
+bk_engine_detach(struct bk_engine *e)
+{
+    bk_engine_submit(e);
+    while (e->pending > 0) {
+        struct pollfd fds[2] = {
+            {.fd = e->client.event_fd, .events = POLLIN},
+            {.fd = e->ring ? bk_uring_fd(e->ring) : -1, .events = POLLIN},
+        };
+
+        poll(fds, 2, -1);
+        on_pool_event(e, 0);
+    }
+    vh_loop_del(e->loop, e->client.event_fd);
+    if (e->ring)
+        vh_loop_del(e->loop, bk_uring_fd(e->ring));
+}
