@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Confinement: by now the image's files, the rings and the socket are open,
+ * and serving them needs nothing by name.  So Landlock gets no path at all.
+ *
+ * The system calls are those of serving: transfers on open descriptors,
+ * waiting, threads for queues and pool, memory shared by the front-end.
+ * io_uring_setup() and io_uring_register() are not among them: the rings exist
+ * and are restricted already, see bk-uring.c.  ioctl() is there for block
+ * devices only.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "bk-confine.h"
+
+static const int calls_common[] = {
+    /* transfers */
+    SYS_fallocate,
+    SYS_fdatasync,
+    SYS_pread64,
+    SYS_preadv,
+    SYS_preadv2,
+    SYS_pwrite64,
+    SYS_pwritev,
+    SYS_pwritev2,
+    SYS_read,
+    SYS_write,
+    SYS_writev,
+    /* the front-end: connection, messages, shared memory */
+    SYS_accept4,
+    SYS_close,
+    SYS_fcntl,
+    SYS_fstat,
+    SYS_ftruncate,
+    SYS_lseek,
+    SYS_memfd_create,
+    SYS_newfstatat,
+    SYS_recvmsg,
+    SYS_sendmsg,
+    SYS_sendto,
+    SYS_shutdown,
+    /* loops */
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    SYS_eventfd2,
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    SYS_ppoll,
+    SYS_restart_syscall,
+    /* memory and threads of libc */
+    SYS_brk,
+    SYS_clock_gettime,
+    SYS_clone,
+    SYS_clone3,
+    SYS_exit,
+    SYS_exit_group,
+    SYS_futex,
+    SYS_getpid,
+    SYS_getrandom,
+    SYS_gettid,
+    SYS_madvise,
+    SYS_mmap,
+    SYS_mprotect,
+    SYS_mremap,
+    SYS_munmap,
+    SYS_prctl,
+    SYS_rseq,
+    SYS_sched_getaffinity,
+    SYS_sched_yield,
+    SYS_set_robust_list,
+    SYS_sysinfo,
+    SYS_tgkill,
+    /* signals */
+#ifdef SYS_alarm
+    SYS_alarm,
+#endif
+    SYS_rt_sigaction,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigreturn,
+    SYS_setitimer,
+};
+
+static const int calls_ring[] = {SYS_io_uring_enter};
+static const int calls_block[] = {SYS_ioctl};
+
+#define MAX_CALLS (MB_ARRAY_SIZE(calls_common) + MB_ARRAY_SIZE(calls_ring) + MB_ARRAY_SIZE(calls_block))
+
+static bool
+has_block_device(const struct bk_image *image)
+{
+    for (unsigned i = 0; i < image->n_files; i++) {
+        if (image->files[i]->is_block)
+            return true;
+    }
+    return false;
+}
+
+static unsigned
+choose_calls(const struct bk_dev *dev, int *calls)
+{
+    unsigned n = MB_ARRAY_SIZE(calls_common);
+
+    memcpy(calls, calls_common, sizeof(calls_common));
+    if (bk_engine_has_ring(dev->engines[0]))
+        calls[n++] = calls_ring[0];
+    if (has_block_device(dev->image))
+        calls[n++] = calls_block[0];
+    return n;
+}
+
+int
+bk_confine(const struct bk_dev *dev, const int *fds, unsigned n_fds, struct mb_confine_report *report)
+{
+    int calls[MAX_CALLS];
+    unsigned n = 0;
+    int *keep;
+    struct mb_confine_policy policy = {
+        .stages = MB_CONFINE_ALL,
+        .syscalls = calls,
+        .n_syscalls = choose_calls(dev, calls),
+    };
+    int rc;
+
+    keep = calloc(n_fds + 2 * dev->image->n_files + 2 * dev->set.num_queues, sizeof(*keep));
+    if (!keep)
+        return -ENOMEM;
+    for (unsigned i = 0; i < n_fds; i++)
+        keep[n++] = fds[i];
+    for (unsigned i = 0; i < dev->image->n_files; i++) {
+        keep[n++] = dev->image->files[i]->fd;
+        keep[n++] = dev->image->files[i]->lock_fd;
+    }
+    for (unsigned i = 0; i < dev->set.num_queues; i++) {
+        bk_engine_get_fds(dev->engines[i], keep + n);
+        n += 2;
+    }
+    policy.fds = keep;
+    policy.n_fds = n;
+    rc = mb_confine(&policy, report);
+    free(keep);
+    return rc;
+}

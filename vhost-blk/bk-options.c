@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Command line: a table for getopt_long, one function per value, and the
+ * checks across options at the end.
+ */
+#include <config.h>
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mb-log.h"
+#include "mb-parse.h"
+
+#include "bk-options.h"
+
+enum {
+    OPT_BLK_FILE = VH_MAIN_OPT_FIRST,
+    OPT_CONCAT,
+    OPT_DISCARD,
+    OPT_DISK_ID,
+    OPT_ENGINE,
+    OPT_FILE,
+    OPT_NUM_QUEUES,
+    OPT_POLL_US,
+    OPT_PRINT_CONFINEMENT,
+    OPT_READ_ONLY,
+    OPT_SERIAL,
+    OPT_THREADS,
+};
+
+static const struct option long_options[] = {
+    {"blk-file", required_argument, NULL, OPT_BLK_FILE},
+    {"concat", no_argument, NULL, OPT_CONCAT},
+    {"discard", required_argument, NULL, OPT_DISCARD},
+    {"disk-id", required_argument, NULL, OPT_DISK_ID},
+    {"engine", required_argument, NULL, OPT_ENGINE},
+    {"file", required_argument, NULL, OPT_FILE},
+    {"num-queues", required_argument, NULL, OPT_NUM_QUEUES},
+    {"poll-us", required_argument, NULL, OPT_POLL_US},
+    {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
+    {"read-only", no_argument, NULL, OPT_READ_ONLY},
+    {"serial", required_argument, NULL, OPT_SERIAL},
+    {"threads", required_argument, NULL, OPT_THREADS},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *const help[] = {
+    "  --blk-file=PATH       serve this raw file or block device",
+    "  --concat              serve the files below as partitions of one read-only disk",
+    "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
+    "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
+    "  --read-only           refuse every change",
+    "  --serial=TEXT         serial number, at most 20 bytes",
+    "  --num-queues=N        queues, 1 (default) to 16",
+    "  --discard=on|off      let discarded ranges be freed on the host (default: on)",
+    "  --engine=auto|io_uring|threads",
+    "                        how requests that must wait are carried out (default: auto)",
+    "  --threads=N           threads for blocking operations, 1 to 64 (default: 8)",
+    "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
+    "                        0 to 1000 (default: 50)",
+    "  --print-confinement   confine the process, print what was applied as JSON, exit",
+    NULL,
+};
+
+static const char capabilities[] = "{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}";
+
+static int
+bad_value(const char *option, const char *arg, const char *want)
+{
+    mb_error("--%s=%s: expected %s", option, arg, want);
+    return -1;
+}
+
+static int
+set_number(const char *option, const char *arg, uint32_t min, uint32_t max, uint32_t *value)
+{
+    char want[64];
+    uint32_t v;
+
+    if (mb_parse_u32(arg, &v) == 0 && v >= min && v <= max) {
+        *value = v;
+        return 0;
+    }
+    snprintf(want, sizeof(want), "a number from %u to %u", min, max);
+    return bad_value(option, arg, want);
+}
+
+static int
+set_serial(struct bk_options *o, const char *arg)
+{
+    size_t n = strlen(arg);
+
+    if (n > sizeof(o->dev.serial))
+        return bad_value("serial", arg, "at most 20 bytes");
+    memset(o->dev.serial, 0, sizeof(o->dev.serial));
+    memcpy(o->dev.serial, arg, n);
+    return 0;
+}
+
+/* PATH[,name=NAME]; a path may contain commas, a name may not. */
+static int
+add_file(struct bk_options *o, const char *arg)
+{
+    static const char key[] = ",name=";
+    struct bk_concat_file *files;
+    char *path = (char *)(uintptr_t)arg; /* argv is ours to cut */
+    char *comma = strrchr(path, ',');
+
+    files = reallocarray(o->files, o->n_files + 1, sizeof(*files));
+    if (!files) {
+        mb_error("out of memory");
+        return -1;
+    }
+    o->files = files;
+    files[o->n_files] = (struct bk_concat_file){.path = path};
+    if (comma && strncmp(comma, key, sizeof(key) - 1) == 0) {
+        *comma = '\0';
+        files[o->n_files].name = comma + sizeof(key) - 1;
+    }
+    if (!*path)
+        return bad_value("file", arg, "PATH[,name=NAME]");
+    o->n_files++;
+    return 0;
+}
+
+static int
+set_option(void *opaque, int val, const char *arg)
+{
+    struct bk_options *o = opaque;
+    uint32_t us;
+
+    switch (val) {
+    case OPT_BLK_FILE:
+        o->blk_file = arg;
+        return 0;
+    case OPT_CONCAT:
+        o->concat = true;
+        return 0;
+    case OPT_DISCARD:
+        return mb_parse_bool(arg, &o->dev.discard) < 0 ? bad_value("discard", arg, "on or off") : 0;
+    case OPT_DISK_ID:
+        o->has_disk_id = true;
+        return bk_uuid_parse(arg, &o->disk_id) < 0 ? bad_value("disk-id", arg, "a UUID") : 0;
+    case OPT_ENGINE:
+        return bk_engine_parse_kind(arg, &o->dev.engine) < 0
+                   ? bad_value("engine", arg, "auto, io_uring or threads") : 0;
+    case OPT_FILE:
+        return add_file(o, arg);
+    case OPT_NUM_QUEUES:
+        return set_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
+    case OPT_POLL_US:
+        if (set_number("poll-us", arg, 0, 1000, &us) < 0)
+            return -1;
+        o->dev.poll_max_ns = us * 1000;
+        return 0;
+    case OPT_PRINT_CONFINEMENT:
+        o->print_confinement = true;
+        return 0;
+    case OPT_READ_ONLY:
+        o->read_only = true;
+        return 0;
+    case OPT_SERIAL:
+        return set_serial(o, arg);
+    case OPT_THREADS:
+        return set_number("threads", arg, 1, 64, &o->dev.max_threads);
+    }
+    return -1;
+}
+
+static int
+check(const struct bk_options *o)
+{
+    if (o->concat && o->blk_file) {
+        mb_error("--concat and --blk-file exclude each other");
+        return -1;
+    }
+    if (o->concat && o->n_files == 0) {
+        mb_error("--concat needs at least one --file");
+        return -1;
+    }
+    if (!o->concat && (o->n_files > 0 || o->has_disk_id)) {
+        mb_error("--file and --disk-id belong to --concat");
+        return -1;
+    }
+    if (!o->concat && !o->blk_file) {
+        mb_error("nothing to serve: give --blk-file, or --concat and --file");
+        return -1;
+    }
+    return 0;
+}
+
+int
+bk_options_parse(int argc, char **argv, struct bk_options *opts)
+{
+    static const struct vh_main_program program = {
+        .name = "msb-vhost-blk",
+        .synopsis = "serve a file as a disk over vhost-user",
+        .help = help,
+        .capabilities = capabilities,
+        .options = long_options,
+        .option = set_option,
+    };
+    int rc;
+
+    memset(opts, 0, sizeof(*opts));
+    opts->dev.num_queues = 1;
+    opts->dev.discard = true;
+    opts->dev.poll_max_ns = 50000;
+    opts->dev.max_threads = 8;
+    rc = vh_main_parse(&program, opts, argc, argv, &opts->common);
+    return rc == 0 ? check(opts) : rc;
+}
+
+void
+bk_options_clear(struct bk_options *opts)
+{
+    free(opts->files);
+    opts->files = NULL;
+}
+
+int
+bk_options_open_image(const struct bk_options *opts, struct bk_image **image, struct bk_err *err)
+{
+    if (opts->concat)
+        return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
+    return bk_raw_open(opts->blk_file, opts->read_only, image, err);
+}
