@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Credentials, see msb-credentials.h.  Our own file:
+ *
+ *     { "version": 1, "registries": { "HOST": { "username": ..., "password": ... } } }
+ *
+ * Those of docker and podman ("auths", "credHelpers", "credsStore") are read,
+ * never written.  Docker Hub has several names there; all mean docker.io.
+ */
+#include <config.h>
+
+#include <string.h>
+
+#include "msb-credentials.h"
+#include "msb-error.h"
+#include "msb-json.h"
+#include "msb-state.h"
+
+#define STORE_VERSION 1
+#define CONFIG_MAX (4 * 1024 * 1024)
+
+static const char *const hub_names[] = {
+    "docker.io", "https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io", NULL,
+};
+
+void
+msb_credentials_free(MsbCredentials *credentials)
+{
+    g_free(credentials->username);
+    if (credentials->password)
+        memset(credentials->password, 0, strlen(credentials->password));
+    g_free(credentials->password);
+    g_free(credentials->origin);
+    g_free(credentials);
+}
+
+static MsbCredentials *
+credentials_new(const char *username, const char *password, const char *origin)
+{
+    MsbCredentials *credentials = g_new0(MsbCredentials, 1);
+
+    credentials->username = g_strdup(username);
+    credentials->password = g_strdup(password);
+    credentials->origin = g_strdup(origin);
+    return credentials;
+}
+
+/* ---- our own store -------------------------------------------------------------------- */
+
+static char *
+store_path(MsbHome *home)
+{
+    return msb_home_build_path(home, "registries.json", NULL);
+}
+
+/* The "registries" object of our file, empty if there is no file; *root owns it. */
+static JsonObject *
+load_store(MsbHome *home, JsonObject **root, GError **error)
+{
+    g_autofree char *path = store_path(home);
+    g_autoptr(GError) local = NULL;
+    JsonObject *object = msb_state_load(path, STORE_VERSION, &local);
+
+    if (!object && !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return NULL;
+    }
+    if (!object) {
+        object = json_object_new();
+        json_object_set_int_member(object, "version", STORE_VERSION);
+    }
+    if (!json_object_has_member(object, "registries"))
+        json_object_set_object_member(object, "registries", json_object_new());
+    if (!JSON_NODE_HOLDS_OBJECT(json_object_get_member(object, "registries"))) {
+        msb_error_set(error, MSB_ERROR_CORRUPT, "'%s': \"registries\" is not an object", path);
+        json_object_unref(object);
+        return NULL;
+    }
+    *root = object;
+    return json_object_get_object_member(object, "registries");
+}
+
+static gboolean
+find_in_store(MsbHome *home, const char *host, MsbCredentials **found, GError **error)
+{
+    g_autoptr(JsonObject) root = NULL;
+    JsonObject *registries = load_store(home, &root, error);
+    g_autofree char *path = store_path(home);
+    const char *username, *password;
+    MsbJsonReader reader;
+
+    if (!registries)
+        return FALSE;
+    if (!json_object_has_member(registries, host))
+        return TRUE;
+    msb_json_reader_begin(&reader, json_object_get_member(registries, host), path);
+    username = msb_json_get_string(&reader, "username");
+    password = msb_json_get_string(&reader, "password");
+    if (username && password)
+        *found = credentials_new(username, password, path);
+    if (msb_json_reader_end(&reader, error))
+        return TRUE;
+    g_clear_pointer(found, msb_credentials_free);
+    return FALSE;
+}
+
+/* Load, change, save, under a lock. password NULL = remove. */
+static gboolean
+change_store(MsbHome *home, const char *host, const char *username, const char *password, GError **error)
+{
+    g_autofree char *path = store_path(home);
+    g_autofree char *lock_path = g_strconcat(path, ".lock", NULL);
+    g_autoptr(MsbLock) lock = msb_lock_acquire(lock_path, MSB_LOCK_EXCLUSIVE, 10000, error);
+    g_autoptr(JsonObject) root = NULL;
+    JsonObject *registries;
+
+    if (!lock)
+        return FALSE;
+    registries = load_store(home, &root, error);
+    if (!registries)
+        return FALSE;
+    if (password) {
+        JsonObject *entry = json_object_new();
+
+        json_object_set_string_member(entry, "username", username);
+        json_object_set_string_member(entry, "password", password);
+        json_object_set_object_member(registries, host, entry);
+    } else if (json_object_has_member(registries, host)) {
+        json_object_remove_member(registries, host);
+    } else {
+        return msb_error_set(error, MSB_ERROR_NOT_FOUND, "no credentials are stored for registry '%s'", host);
+    }
+    return msb_state_save(path, root, error);
+}
+
+gboolean
+msb_credentials_store(MsbHome *home, const char *host, const char *username, const char *password, GError **error)
+{
+    return change_store(home, host, username, password, error);
+}
+
+gboolean
+msb_credentials_remove(MsbHome *home, const char *host, GError **error)
+{
+    return change_store(home, host, NULL, NULL, error);
+}
+
+static gint
+compare_strings(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+char **
+msb_credentials_list(MsbHome *home, GError **error)
+{
+    g_autoptr(JsonObject) root = NULL;
+    JsonObject *registries = load_store(home, &root, error);
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    g_autoptr(GList) members = NULL;
+    GList *l;
+
+    if (!registries)
+        return NULL;
+    members = json_object_get_members(registries);
+    for (l = members; l; l = l->next)
+        g_ptr_array_add(names, g_strdup(l->data));
+    g_ptr_array_sort(names, compare_strings);
+    g_ptr_array_add(names, NULL);
+    return (char **)g_ptr_array_free(g_steal_pointer(&names), FALSE);
+}
+
+/* ---- docker's and podman's files ---------------------------------------------------------- */
+
+/* The names under which a host may be filed. */
+static GPtrArray *
+names_of(const char *host)
+{
+    GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
+    guint i;
+
+    g_ptr_array_add(names, g_strdup(host));
+    g_ptr_array_add(names, g_strconcat("https://", host, NULL));
+    g_ptr_array_add(names, g_strconcat("http://", host, NULL));
+    for (i = 0; strcmp(host, "docker.io") == 0 && hub_names[i]; i++)
+        g_ptr_array_add(names, g_strdup(hub_names[i]));
+    return names;
+}
+
+/* `docker-credential-NAME get` reads the server on stdin and prints {"Username", "Secret"}. */
+static gboolean
+ask_helper(const char *helper, const char *server, MsbCredentials **found, GError **error)
+{
+    g_autofree char *name = g_strconcat("docker-credential-", helper, NULL);
+    g_autofree char *program = strchr(helper, '/') ? NULL : g_find_program_in_path(name);
+    const char *argv[] = { program, "get", NULL };
+    g_autoptr(GSubprocess) child = NULL;
+    g_autofree char *out = NULL;
+    g_autoptr(JsonNode) root = NULL;
+    const char *username, *secret;
+    MsbJsonReader reader;
+
+    if (!program)
+        return msb_error_set(error, MSB_ERROR_NOT_FOUND, "the credential helper '%s' is not in PATH", name);
+    child = g_subprocess_newv(argv, G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE |
+                              G_SUBPROCESS_FLAGS_STDERR_SILENCE, error);
+    if (!child || !g_subprocess_communicate_utf8(child, server, NULL, &out, NULL, error))
+        return FALSE;
+    if (!g_subprocess_get_successful(child))
+        return TRUE;            /* it has nothing for this server */
+    root = msb_json_parse(name, out, strlen(out), error);
+    if (!root)
+        return FALSE;
+    msb_json_reader_begin(&reader, root, name);
+    msb_json_reader_allow_unknown(&reader);
+    username = msb_json_get_string(&reader, "Username");
+    secret = msb_json_get_string(&reader, "Secret");
+    if (username && secret)
+        *found = credentials_new(username, secret, name);
+    return msb_json_reader_end(&reader, error);
+}
+
+/* {"auth": base64 of "user:password", "identitytoken": ...}. */
+static gboolean
+parse_auth(JsonNode *node, const char *path, MsbCredentials **found, GError **error)
+{
+    const char *auth, *identity;
+    MsbJsonReader reader;
+
+    msb_json_reader_begin(&reader, node, path);
+    msb_json_reader_allow_unknown(&reader);
+    auth = msb_json_get_string(&reader, "auth");
+    identity = msb_json_get_string(&reader, "identitytoken");
+    if (identity && *identity) {
+        *found = credentials_new("<token>", identity, path);
+    } else if (auth && *auth) {
+        gsize length;
+        g_autofree guchar *raw = g_base64_decode(auth, &length);
+        g_autofree char *pair = g_strndup((const char *)raw, length);
+        char *colon = strchr(pair, ':');
+
+        if (colon) {
+            *colon = '\0';
+            *found = credentials_new(pair, colon + 1, path);
+        } else {
+            msb_json_reader_fail(&reader, "\"auth\" is not the base64 form of USER:PASSWORD");
+        }
+    }
+    if (msb_json_reader_end(&reader, error))
+        return TRUE;
+    g_clear_pointer(found, msb_credentials_free);
+    return FALSE;
+}
+
+static gboolean
+find_in_auths(JsonObject *auths, GPtrArray *names, const char *path, MsbCredentials **found, GError **error)
+{
+    guint i;
+
+    for (i = 0; auths && i < names->len && !*found; i++) {
+        JsonNode *node = json_object_get_member(auths, g_ptr_array_index(names, i));
+
+        if (node && !parse_auth(node, path, found, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+find_by_helper(JsonObject *helpers, const char *store, GPtrArray *names, MsbCredentials **found, GError **error)
+{
+    guint i;
+
+    for (i = 0; helpers && i < names->len; i++) {
+        JsonNode *node = json_object_get_member(helpers, g_ptr_array_index(names, i));
+
+        if (node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING)
+            return ask_helper(json_node_get_string(node), g_ptr_array_index(names, i), found, error);
+    }
+    for (i = 0; store && *store && i < names->len && !*found; i++) {
+        if (!ask_helper(store, g_ptr_array_index(names, i), found, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean
+find_in_file(const char *path, const char *host, MsbCredentials **found, GError **error)
+{
+    g_autoptr(GPtrArray) names = names_of(host);
+    g_autofree char *text = NULL;
+    g_autoptr(JsonNode) root = NULL;
+    JsonObject *auths, *helpers;
+    MsbJsonReader reader;
+    const char *store;
+    gsize length;
+    gboolean good;
+
+    if (!g_file_get_contents(path, &text, &length, NULL))
+        return TRUE;
+    if (length > CONFIG_MAX)
+        return msb_error_set(error, MSB_ERROR_CORRUPT, "'%s' is larger than 4 MiB", path);
+    root = msb_json_parse(path, text, length, error);
+    if (!root)
+        return FALSE;
+    msb_json_reader_begin(&reader, root, path);
+    msb_json_reader_allow_unknown(&reader);
+    auths = msb_json_get_object(&reader, "auths");
+    helpers = msb_json_get_object(&reader, "credHelpers");
+    store = msb_json_get_string(&reader, "credsStore");
+    good = find_by_helper(helpers, store, names, found, error) &&
+           (*found || find_in_auths(auths, names, path, found, error));
+    return msb_json_reader_end(&reader, good ? error : NULL) && good;
+}
+
+static GPtrArray *
+config_files(void)
+{
+    GPtrArray *files = g_ptr_array_new_with_free_func(g_free);
+    const char *explicit = g_getenv("REGISTRY_AUTH_FILE");
+    const char *docker = g_getenv("DOCKER_CONFIG");
+    const char *runtime = g_getenv("XDG_RUNTIME_DIR");
+
+    if (explicit && *explicit)
+        g_ptr_array_add(files, g_strdup(explicit));
+    g_ptr_array_add(files, docker && *docker ? g_build_filename(docker, "config.json", NULL)
+                                             : g_build_filename(g_get_home_dir(), ".docker", "config.json", NULL));
+    if (runtime && *runtime)
+        g_ptr_array_add(files, g_build_filename(runtime, "containers", "auth.json", NULL));
+    g_ptr_array_add(files, g_build_filename(g_get_user_config_dir(), "containers", "auth.json", NULL));
+    return files;
+}
+
+gboolean
+msb_credentials_find(MsbHome *home, const char *host, MsbCredentials **found, GError **error)
+{
+    g_autoptr(GPtrArray) files = config_files();
+    guint i;
+
+    *found = NULL;
+    if (!find_in_store(home, host, found, error))
+        return FALSE;
+    for (i = 0; i < files->len && !*found; i++) {
+        if (!find_in_file(g_ptr_array_index(files, i), host, found, error))
+            return FALSE;
+    }
+    return TRUE;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A registry, as the OCI distribution specification 1.0 and Docker's registry API
+ * v2 describe it: manifests and blobs, with basic and bearer-token
+ * authentication, retries and resumption.  Internal to libmsb; thread-safe.
+ */
+#ifndef MSB_REGISTRY_H
+#define MSB_REGISTRY_H
+
+#include <gio/gio.h>
+
+#include "msb-credentials.h"
+#include "msb-http.h"
+
+G_BEGIN_DECLS
+
+#define MSB_MANIFEST_MAX (4 * 1024 * 1024)
+
+typedef struct _MsbRegistry MsbRegistry;
+typedef struct _MsbBlob MsbBlob;
+
+typedef struct {
+    gboolean plain_http;        /* http instead of https */
+    const char *ca_file;        /* PEM, NULL = the system's authorities */
+    const char *username;       /* explicit credentials; NULL = find some (msb-credentials.h) */
+    const char *password;
+    guint retries;              /* tries after the first for what may pass, 0 = default (5) */
+} MsbRegistryOptions;
+
+/* host as in a reference: "docker.io", "quay.io", "localhost:5000". */
+MsbRegistry *msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *options, GError **error);
+void msb_registry_free(MsbRegistry *registry);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbRegistry, msb_registry_free)
+
+/* Is the registry there and do the credentials (if any) hold? For `registry login`. */
+gboolean msb_registry_check(MsbRegistry *registry, GCancellable *cancellable, GError **error);
+
+/* The bytes of a manifest or index: reference is a tag or a digest. A digest is verified against the bytes; *digest
+ * (transfer full) is that of the bytes, *media_type (transfer full) as the server says, without parameters. */
+GBytes *msb_registry_get_manifest(MsbRegistry *registry, const char *repository, const char *reference,
+                                  char **media_type, char **digest, GCancellable *cancellable, GError **error);
+
+/* Open a blob for reading from offset. Reading resumes by range after a broken connection, as often as retries
+ * says without progress in between. The caller verifies the digest. size (-1 = not known) is what the manifest
+ * says; a blob that is longer or shorter is MSB_ERROR_CORRUPT. */
+MsbBlob *msb_registry_open_blob(MsbRegistry *registry, const char *repository, const char *digest,
+                                guint64 offset, gint64 size, GCancellable *cancellable, GError **error);
+/* Up to n bytes, 0 at the end, -1 with error. */
+gssize msb_blob_read(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellable, GError **error);
+void msb_blob_free(MsbBlob *blob);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbBlob, msb_blob_free)
+
+G_END_DECLS
+
+#endif

@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The registry client against Debian's docker-registry: plain, TLS, htpasswd and token
+# authentication, and through a proxy that fails in every way it knows.
+set -u
+here=${abs_top_srcdir:?}/tests/registry
+get=${abs_top_builddir:?}/tests/registry/registry-get
+for p in docker-registry skopeo umoci openssl python3 htpasswd; do
+    command -v $p >/dev/null && continue
+    [ $p = htpasswd ] && python3 -c 'import crypt' 2>/dev/null && continue
+    echo "1..0 # SKIP $p is not installed"
+    exit 0
+done
+tmp=$(mktemp -d)
+pids=()
+trap 'for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done; wait 2>/dev/null; rm -rf "$tmp"' EXIT
+export HOME=$tmp/home MSB_HOME=$tmp/msb DOCKER_CONFIG=$tmp/docker XDG_CONFIG_HOME=$tmp/xdg XDG_RUNTIME_DIR=$tmp/run
+unset REGISTRY_AUTH_FILE http_proxy https_proxy
+mkdir -p "$HOME" "$DOCKER_CONFIG" "$XDG_RUNTIME_DIR"
+count=0
+failed=0
+pass() { count=$((count + 1)); echo "ok $count - $1"; }
+fail() { count=$((count + 1)); failed=$((failed + 1)); echo "not ok $count - $1"; printf '%s\n' "$out" | sed 's/^/# /'; }
+works() { local n=$1; shift; if out=$("$@" 2>&1) && [ "$out" = "${want:-$out}" ]; then pass "$n"; else fail "$n"; fi; }
+fails() { local n=$1 r=$2; shift 2; if out=$("$@" 2>&1); then fail "$n"; elif [[ $out =~ $r ]]; then pass "$n"; else fail "$n"; fi; }
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start_registry NAME YAML...: sets $port, waits until it listens.
+start_registry() {
+    local name=$1 end=$((SECONDS + 20))
+    port=$(free_port)
+    {
+        printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp:\n  addr: 127.0.0.1:%s\n' "$tmp/store" "$port"
+        printf '%s\n' "${@:2}"
+    } >"$tmp/$name.yml"
+    docker-registry serve "$tmp/$name.yml" >"$tmp/$name.log" 2>&1 &
+    pids+=($!)
+    until (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
+        [ $SECONDS -lt $end ] || { echo "Bail out! docker-registry does not start: $(cat "$tmp/$name.log")"; exit 99; }
+        read -r -t 0.1 <> <(:) || :
+    done
+}
+
+# An image with a layer large enough to be cut.
+umoci init --layout "$tmp/oci" && umoci new --image "$tmp/oci:latest" && umoci unpack --rootless --image "$tmp/oci:latest" "$tmp/bundle" >/dev/null 2>&1
+head -c 700000 /dev/urandom >"$tmp/bundle/rootfs/data"
+umoci repack --image "$tmp/oci:latest" "$tmp/bundle" >/dev/null 2>&1
+
+start_registry plain
+plain=$port
+skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$tmp/oci:latest" "docker://127.0.0.1:$plain/team/image:1.0" || { echo "Bail out! skopeo cannot push"; exit 99; }
+digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$plain/team/image:1.0")
+want=$("$get" --http "127.0.0.1:$plain" team/image 1.0 2>&1)
+if [[ $want == "manifest $digest application/vnd.oci.image.manifest.v1+json"* ]] && [ "$(echo "$want" | wc -l)" -ge 3 ]; then pass "manifest, config and layer by tag"; else out=$want; fail "manifest, config and layer by tag"; fi
+good=yes
+while read -r d _; do grep -rqs "${d#sha256:}" "$tmp/oci/index.json" || [ -f "$tmp/oci/blobs/sha256/${d#sha256:}" ] || good=no; done < <(echo "$want" | sed 1d)
+out=$want
+[ $good = yes ] && pass "the blobs have the digests they should" || fail "the blobs have the digests they should"
+works "by digest" "$get" --http "127.0.0.1:$plain" team/image "$digest"
+fails "an unknown tag is named" "has no 'team/image:2.0'" "$get" --http "127.0.0.1:$plain" team/image 2.0
+fails "an unknown repository" "has no 'no/such:1'" "$get" --http "127.0.0.1:$plain" no/such 1
+fails "nobody listens" "127.0.0.1:1/.*([Ff]ailed to connect|[Cc]onnection refused)" "$get" --http --retries 1 127.0.0.1:1 x y
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout "$tmp/key.pem" -out "$tmp/cert.pem" -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>/dev/null
+python3 -W ignore -c 'import crypt; print("user:" + crypt.crypt("secret", crypt.mksalt(crypt.METHOD_BLOWFISH)))' >"$tmp/htpasswd" 2>/dev/null ||
+    htpasswd -Bbn user secret >"$tmp/htpasswd"
+grep -q '\$2' "$tmp/htpasswd" || htpasswd -Bbn user secret >"$tmp/htpasswd"
+start_registry tls "  tls: {certificate: $tmp/cert.pem, key: $tmp/key.pem}" "auth: {htpasswd: {realm: test, path: $tmp/htpasswd}}"
+tls=$port
+fails "a certificate that does not verify" "certificate does not verify" "$get" "localhost:$tls" team/image 1.0
+fails "anonymous where credentials are wanted" "msb registry login" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+fails "wrong credentials" "refuses access|does not accept" "$get" --ca "$tmp/cert.pem" --user user --password wrong "localhost:$tls" team/image 1.0
+works "TLS and explicit credentials" "$get" --ca "$tmp/cert.pem" --user user --password secret "localhost:$tls" team/image 1.0
+fails "login with wrong credentials" "does not accept|refuses" "$get" --login --ca "$tmp/cert.pem" --user user --password wrong "localhost:$tls" x y
+saved=$want
+want=
+works "login stores them" "$get" --login --ca "$tmp/cert.pem" --user user --password secret "localhost:$tls" x y
+want=$saved
+out=$(stat -c %a "$MSB_HOME/registries.json")
+[ "$out" = 600 ] && pass "in a file that only we can read" || fail "in a file that only we can read"
+works "and they are used" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+rm "$MSB_HOME/registries.json"
+printf '{"auths": {"localhost:%s": {"auth": "%s"}}}' "$tls" "$(printf user:secret | base64)" >"$DOCKER_CONFIG/config.json"
+works "docker's configuration is used" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+mkdir "$tmp/bin"
+printf '#!/bin/sh\nread -r server\n[ "$server" = "localhost:%s" ] || exit 1\necho "{\\"ServerURL\\":\\"$server\\",\\"Username\\":\\"user\\",\\"Secret\\":\\"secret\\"}"\n' "$tls" >"$tmp/bin/docker-credential-test"
+chmod +x "$tmp/bin/docker-credential-test"
+printf '{"credHelpers": {"localhost:%s": "test"}}' "$tls" >"$DOCKER_CONFIG/config.json"
+PATH=$tmp/bin:$PATH works "a credential helper is used" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+printf '{"credsStore": "test"}' >"$DOCKER_CONFIG/config.json"
+PATH=$tmp/bin:$PATH works "a credential store is used" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+printf '{"auths": [' >"$DOCKER_CONFIG/config.json"
+fails "a broken configuration is named" "docker/config.json" "$get" --ca "$tmp/cert.pem" "localhost:$tls" team/image 1.0
+rm "$DOCKER_CONFIG/config.json"
+
+# faulty [ARG]: starts the proxy, sets $proxy.
+faulty() {
+    exec {fd}< <(exec python3 "$here/faulty.py" "$plain" "$@")
+    pids+=($!)
+    read -r -t 20 -u "$fd" proxy
+}
+faulty
+h=127.0.0.1:$proxy
+works "the proxy lets through" "$get" --http "$h" team/image 1.0
+works "blobs cut short resume by range" "$get" --http "$h" fault/cut/team/image 1.0
+works "and without ranges" "$get" --http "$h" fault/cut0/team/image 1.0
+works "429 is tried again" "$get" --http "$h" fault/slow429/team/image 1.0
+works "503 is tried again" "$get" --http "$h" fault/fail5/team/image 1.0
+fails "500 for ever ends, without control characters" "answers 500.*it [?]+31mbroke" "$get" --http --retries 2 "$h" fault/always500/team/image 1.0
+[[ $out == *$'\033'* ]] && fail "no escape sequence of the server reaches the terminal" || pass "no escape sequence of the server reaches the terminal"
+fails "a blob longer than announced" "longer than" "$get" --http "$h" fault/long/team/image 1.0
+fails "a manifest that does not match its digest" "does not match its digest" "$get" --http "$h" fault/garbage/team/image "$digest"
+works "a redirect to another host" "$get" --http "$h" fault/elsewhere/team/image 1.0
+
+faulty --token
+h=127.0.0.1:$proxy
+fails "a token server that wants credentials" "refuses access" "$get" --http "$h" team/image 1.0
+works "tokens are fetched, and again when they expire" "$get" --http --user user --password secret "$h" team/image 1.0
+works "with a redirect" "$get" --http --user user --password secret "$h" fault/elsewhere/team/image 1.0
+out=$(python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/leaks" % sys.argv[1]).read().decode())' "$proxy")
+[[ $out == '[null'* && $out != *Bearer* ]] && pass "credentials do not follow a redirect to another host" || fail "credentials do not follow a redirect to another host"
+echo "1..$count"
+[ "$failed" = 0 ]

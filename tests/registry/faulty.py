@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""faulty.py UPSTREAM-PORT [--token]: an http server on a free port of 127.0.0.1 (printed on stdout) in front of a
+registry, which fails as /fault/MODE/ at the front of the repository's name says:
+
+  cut       every blob answer is cut after 100,000 bytes, so it takes many range requests
+  cut0      the same without ranges
+  slow429   the first two requests of each path get 429 with Retry-After: 0
+  fail5     the first three requests of each path get 503
+  always500 every request gets 500
+  lie       blobs have one byte changed
+  long      blobs are longer than announced
+  garbage   manifests are not JSON
+  elsewhere blobs redirect to another host name (localhost), which reports the headers it sees
+
+With --token, requests need a bearer token from /token, which wants user:secret; tokens are good for two requests.
+"""
+import base64
+import http.client
+import http.server
+import json
+import re
+import socketserver
+import sys
+import urllib.parse
+
+upstream = int(sys.argv[1])
+want_token = "--token" in sys.argv
+seen = {}
+tokens = {}
+leaks = []
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, status, body=b"", headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def check_token(self):
+        if not want_token:
+            return True
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if tokens.get(token, 0) > 0:
+            tokens[token] -= 1
+            return True
+        port = self.server.server_address[1]
+        self.answer(401, b"{}", [("WWW-Authenticate", 'Bearer realm="http://127.0.0.1:%d/token",service="test, quoted",'
+                                  'scope="repository:x:pull"' % port)])
+        return False
+
+    def give_token(self):
+        want = "Basic " + base64.b64encode(b"user:secret").decode()
+        query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
+        if self.headers.get("Authorization") != want or query.get("service") != ["test, quoted"]:
+            return self.answer(401, b"{}")
+        token = "t%d" % len(tokens)
+        tokens[token] = 2
+        return self.answer(200, json.dumps({"token": token, "expires_in": 3600}).encode())
+
+    def do_GET(self):
+        if self.path.startswith("/token"):
+            return self.give_token()
+        if self.path.startswith("/other/"):
+            leaks.append(self.headers.get("Authorization"))
+            return self.forward("", self.path.removeprefix("/other"))
+        if self.path == "/leaks":
+            return self.answer(200, json.dumps(leaks).encode())
+        if not self.check_token():
+            return None
+        match = re.match(r"/v2/fault/(\w+)/(.*)", self.path)
+        mode, path = (match.group(1), "/v2/" + match.group(2)) if match else ("", self.path)
+        seen[self.path] = seen.get(self.path, 0) + 1
+        if mode == "slow429" and seen[self.path] <= 2:
+            return self.answer(429, b"{}", [("Retry-After", "0")])
+        if mode == "fail5" and seen[self.path] <= 3:
+            return self.answer(503)
+        if mode == "always500":
+            return self.answer(500, b'{"errors":[{"code":"UNKNOWN","message":"it \\u001b[31mbroke"}]}')
+        if mode == "garbage" and "/manifests/" in path:
+            return self.answer(200, b"no json", [("Content-Type", "text/plain")])
+        if mode == "elsewhere" and "/blobs/" in path:
+            port = self.server.server_address[1]
+            return self.answer(307, b"", [("Location", "http://localhost:%d/other%s" % (port, path))])
+        return self.forward(mode, path)
+
+    do_HEAD = do_GET
+
+    def forward(self, mode, path):
+        headers = {"Accept": self.headers.get("Accept", "*/*")}
+        if self.headers.get("Range") and mode != "cut0":
+            headers["Range"] = self.headers["Range"]
+        conn = http.client.HTTPConnection("127.0.0.1", upstream)
+        conn.request(self.command, path, headers=headers)
+        reply = conn.getresponse()
+        body = reply.read()
+        conn.close()
+        keep = [(n, v) for n, v in reply.getheaders() if n.lower() in ("content-type", "content-range")]
+        blob = "/blobs/" in path
+        if blob and mode == "lie" and body:
+            body = body[:-1] + bytes([body[-1] ^ 1])
+        if blob and mode == "long":
+            body += b"more"
+        if blob and mode in ("cut", "cut0"):
+            seen["cut" + path] = seen.get("cut" + path, 0) + 1
+            limit = 100000 if mode == "cut" else 100000 * seen["cut" + path]
+            self.send_response(reply.status)
+            for name, value in keep:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:limit])
+            self.close_connection = True
+            return None
+        return self.answer(reply.status, body, keep)
+
+
+class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+    daemon_threads = True
+
+
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_address[1], flush=True)
+server.serve_forever()
