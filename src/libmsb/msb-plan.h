@@ -44,14 +44,21 @@ typedef struct {
     char *console_log;     /* logs/console.log */
     char *agent_socket;    /* run/<name>/agent.sock: QEMU listens there */
     GPtrArray *devices;    /* of MsbDevice, in order */
-    struct mp_boot boot;
+    struct mp_boot boot;   /* realtime_ns is 0: the supervisor sets it when it sends the frame */
     gboolean system;       /* qemu:///system as root: static DAC label */
 } MsbPlan;
 
+/* image NULL: the root is a directory or disk image. accel: "kvm" or "tcg". INVALID when a socket's path would
+ * be too long, or there are more devices than the machine has room for. */
 MsbPlan *msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel *kernel,
                       const char *initrd, const char *accel, GError **error);
 void msb_plan_free(MsbPlan *plan);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbPlan, msb_plan_free)
+
+/* The UUID of a sandbox's domain (transfer full): the same for a state directory and a name, always. */
+char *msb_plan_uuid(const MsbHome *home, const char *name);
+/* "msb-<name>" (transfer full). */
+char *msb_plan_domain_name(const char *name);
 
 /* The domain XML (transfer full). */
 char *msb_domain_xml(const MsbPlan *plan, GError **error);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a configuration to a plan: what the image, the kernel and the host say
+ * is gathered here into plain data, and msb_plan_build() decides.
+ */
+#include <config.h>
+
+#include "msb-connection.h"
+#include "msb-plan-private.h"
+
+MsbPlan *
+msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel *kernel, const char *initrd,
+             const char *accel, GError **error)
+{
+    g_autofree char *vhost_blk = msb_paths_find_program("msb-vhost-blk", error);
+    g_autofree char *vhost_fs = vhost_blk ? msb_paths_find_program("msb-vhost-fs", error) : NULL;
+    g_autoptr(GPtrArray) layers = g_ptr_array_new();
+    MsbPlanInput in = { .home = home, .config = config, .vhost_blk = vhost_blk, .vhost_fs = vhost_fs };
+    guint i;
+
+    if (!vhost_fs)
+        return NULL;
+    if (image) {
+        in.n_layers = msb_image_get_n_layers(image);
+        for (i = 0; i < in.n_layers; i++)
+            g_ptr_array_add(layers, (gpointer)msb_image_get_layer_path(image, i));
+        in.layers = (const char *const *)layers->pdata;
+        in.image_env = msb_image_get_env(image);
+        in.image_user = msb_image_get_user(image);
+        in.image_workdir = msb_image_get_workdir(image);
+        in.image_reference = msb_image_get_reference(image);
+    }
+    in.kernel_version = msb_kernel_get_version(kernel);
+    in.vmlinux = msb_kernel_get_vmlinux(kernel);
+    in.modules_image = msb_kernel_get_modules_image(kernel);
+    in.initrd = initrd;
+    in.accel = accel;
+    in.tsc_khz = g_str_equal(accel, "tcg") ? msb_host_tsc_khz(home) : 0;
+    in.system = g_str_has_prefix(msb_connection_default_uri(), "qemu:///system");
+    return msb_plan_build(&in, error);
+}
