@@ -8,6 +8,7 @@
 #include "msb-error.h"
 #include "msb-image.h"
 #include "msb-kernel.h"
+#include "msb-logs.h"
 #include "msb-paths.h"
 #include "msb-sandbox.h"
 

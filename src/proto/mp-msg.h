@@ -47,7 +47,7 @@ enum mp_type {
     MP_LOG = 8,            /* agent -> host: u8 level, str message (for supervisor.log) */
 
     MP_EXEC = 16,          /* struct mp_exec */
-    MP_STARTED = 17,       /* u32 pid */
+    MP_STARTED = 17,       /* u32 pid; on the control socket also u32 global id */
     MP_EXEC_FAILED = 18,   /* struct mp_exec_failed; ends the session */
     MP_STDIN = 19,         /* raw bytes */
     MP_STDIN_EOF = 20,
