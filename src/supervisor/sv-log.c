@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The supervisor's log: see sv-log.h. */
+#include <config.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sv-log.h"
+#include "sv-logfile.h"
+
+static SvLogFile *log_file;
+
+static void
+write_line(const char *who, const char *text)
+{
+    gint64 now = g_get_real_time();
+    g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(now / G_USEC_PER_SEC);
+    g_autofree char *seconds = g_date_time_format(t, "%Y-%m-%dT%H:%M:%S");
+    g_autofree char *line =
+        g_strdup_printf("%s.%06dZ %s: %s\n", seconds, (int)(now % G_USEC_PER_SEC), who, text);
+
+    if (log_file)
+        (void)sv_log_file_append(log_file, line, strlen(line));
+    else
+        fputs(line, stderr);
+}
+
+static GLogWriterOutput
+glib_writer(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *text = g_log_writer_format_fields(level, fields, n, FALSE);
+
+    if (level & (G_LOG_LEVEL_DEBUG | G_LOG_LEVEL_INFO))
+        return G_LOG_WRITER_HANDLED;
+    write_line("glib", text);
+    return G_LOG_WRITER_HANDLED;
+}
+
+gboolean
+sv_log_open(const char *path, GError **error)
+{
+    log_file = sv_log_file_open(path, SV_LOG_LIMIT, 1, error);
+    if (!log_file)
+        return FALSE;
+    g_log_set_writer_func(glib_writer, NULL, NULL);
+    return TRUE;
+}
+
+void
+sv_log_close(void)
+{
+    g_clear_pointer(&log_file, sv_log_file_free);
+}
+
+void
+sv_info(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    text = g_strdup_vprintf(format, ap);
+    va_end(ap);
+    write_line("supervisor", text);
+}
+
+void
+sv_warn(const char *format, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, format);
+    text = g_strdup_vprintf(format, ap);
+    va_end(ap);
+    write_line("supervisor: warning", text);
+}
+
+void
+sv_log_line(const char *who, const char *text)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, -1);
+    g_autofree char *shown = NULL;
+
+    g_strchomp(valid);
+    /* Only control characters: the text stays readable in any language. */
+    for (char *p = valid; *p; p++) {
+        if ((guchar)*p < 0x20 && *p != '\t') {
+            shown = g_strescape(valid, NULL);
+            break;
+        }
+    }
+    write_line(who, shown ? shown : valid);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * logs/supervisor.log: what the supervisor and the back-ends it runs have to
+ * say, a line each: RFC 3339 time, who, text.  Before sv_log_open() lines go to
+ * standard error.
+ */
+#ifndef SV_LOG_H
+#define SV_LOG_H
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define SV_LOG_LIMIT (4u * 1024 * 1024)
+
+/* From here on to path.  GLib's own messages go there too. */
+gboolean sv_log_open(const char *path, GError **error);
+void sv_log_close(void);
+
+void sv_info(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void sv_warn(const char *format, ...) G_GNUC_PRINTF(1, 2);
+/* A line from somebody else ("upper", "agent"); control characters are made visible. */
+void sv_log_line(const char *who, const char *text);
+
+G_END_DECLS
+
+#endif
