@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What is on a disk: file systems by their magic numbers, partition types from
+ * a GPT (UEFI specification 2.10, section 5.3).  The kernel has parsed the table
+ * already; only what it does not tell is read here.  Every number on the disk is
+ * the image maker's and bounded before use.
+ */
+#include <config.h>
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ag.h"
+
+#define GPT_ENTRIES_MAX 1024u
+#define GPT_ENTRY_MIN 128u
+#define GPT_ENTRY_MAX 4096u
+
+static const struct {
+    const char *name;
+    off_t offset;
+    uint8_t n;
+    char magic[9];
+} signatures[] = {
+    { "xfs", 0, 4, "XFSB" },
+    { "squashfs", 0, 4, "hsqs" },
+    { "erofs", 1024, 4, "\xe2\xe1\xf5\xe0" },
+    { "ext4", 1080, 2, "\x53\xef" },
+    { "btrfs", 65600, 8, "_BHRfS_M" },
+    { "iso9660", 32769, 5, "CD001" },
+    { "vfat", 82, 5, "FAT32" },
+    { "vfat", 54, 5, "FAT16" },
+    { "vfat", 54, 5, "FAT12" },
+};
+
+static bool
+read_at(int fd, void *buf, size_t n, off_t offset)
+{
+    return pread(fd, buf, n, offset) == (ssize_t)n;
+}
+
+const char *
+ag_probe_fs(int fd)
+{
+    for (size_t i = 0; i < MB_ARRAY_SIZE(signatures); i++) {
+        char buf[8];
+
+        if (read_at(fd, buf, signatures[i].n, signatures[i].offset) &&
+            memcmp(buf, signatures[i].magic, signatures[i].n) == 0)
+            return signatures[i].name;
+    }
+    return NULL;
+}
+
+static uint32_t
+get32(const uint8_t *p)
+{
+    uint32_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
+}
+
+static uint64_t
+get64(const uint8_t *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
+}
+
+int
+ag_probe_gpt_type(int fd, unsigned sector_size, unsigned n, uint8_t guid[16])
+{
+    static const uint8_t none[16];
+    uint8_t header[92];
+    uint64_t table, where;
+    uint32_t count, size;
+
+    if (!read_at(fd, header, sizeof(header), (off_t)sector_size) || memcmp(header, "EFI PART", 8) != 0)
+        return -ENOENT;
+    table = get64(header + 72);
+    count = get32(header + 80);
+    size = get32(header + 84);
+    if (count > GPT_ENTRIES_MAX || size < GPT_ENTRY_MIN || size > GPT_ENTRY_MAX || table > INT64_MAX / sector_size / 2)
+        return -EPROTO;
+    if (n < 1 || n > count)
+        return -ENOENT;
+    where = table * sector_size + (uint64_t)(n - 1) * size;
+    if (!read_at(fd, guid, 16, (off_t)where))
+        return -EPROTO;
+    return memcmp(guid, none, 16) == 0 ? -ENOENT : 0;
+}
+
+/* Something that a root can be on. */
+static bool
+is_linux_fs(const char *fstype)
+{
+    return fstype && strcmp(fstype, "vfat") != 0 && strcmp(fstype, "iso9660") != 0;
+}
+
+int
+ag_probe_choose(const struct ag_part *parts, unsigned n)
+{
+    int best = -1;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (!is_linux_fs(parts[i].fstype))
+            continue;
+        if (best < 0 || (parts[i].is_root && !parts[best].is_root) ||
+            (parts[i].is_root == parts[best].is_root && parts[i].size > parts[best].size))
+            best = (int)i;
+    }
+    return best;
+}
