@@ -195,11 +195,11 @@ vu_poll(struct vu *vu, unsigned queue, void **token, uint32_t *len)
     return 1;
 }
 
+/* Wait for an eventfd and take what it counted: 1, -ETIMEDOUT, -errno. */
 static int
-wait_fd(int fd, int timeout_ms)
+wait_fd(int fd, int timeout_ms, uint64_t *count)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    uint64_t count;
     int r;
 
     do {
@@ -207,7 +207,7 @@ wait_fd(int fd, int timeout_ms)
     } while (r < 0 && errno == EINTR);
     if (r <= 0)
         return r < 0 ? -errno : -ETIMEDOUT;
-    if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+    if (read(fd, count, sizeof(*count)) < 0)
         return -errno;
     return 1;
 }
@@ -216,6 +216,7 @@ int
 vu_wait(struct vu *vu, unsigned queue, int timeout_ms, void **token, uint32_t *len)
 {
     struct vu_queue *q = &vu->q[queue];
+    uint64_t count;
 
     for (;;) {
         int r = vu_poll(vu, queue, token, len);
@@ -228,10 +229,10 @@ vu_wait(struct vu *vu, unsigned queue, int timeout_ms, void **token, uint32_t *l
         r = vu_poll(vu, queue, token, len);
         if (r != 0)
             return r;
-        r = wait_fd(q->call_fd, timeout_ms);
+        r = wait_fd(q->call_fd, timeout_ms, &count);
         if (r < 0)
             return r;
-        q->calls++;
+        q->calls += count;
     }
 }
 
@@ -244,5 +245,7 @@ vu_in_flight(const struct vu *vu, unsigned queue)
 int
 vu_wait_err(struct vu *vu, unsigned queue, int timeout_ms)
 {
-    return wait_fd(vu->q[queue].err_fd, timeout_ms);
+    uint64_t count;
+
+    return wait_fd(vu->q[queue].err_fd, timeout_ms, &count);
 }

@@ -6,6 +6,7 @@
 #include <linux/virtio_config.h>
 #include <sched.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tap.h"
 #include "toy.h"
@@ -127,7 +128,7 @@ test_suppression(struct vu_options o, const char *what)
 {
     struct rig rig;
     struct iovec out, in;
-    uint64_t interrupts = 0;
+    uint64_t interrupts, pending = 0;
     void *token;
     unsigned i;
 
@@ -147,6 +148,8 @@ test_suppression(struct vu_options o, const char *what)
     for (i = 0; i < 51; i++)
         vu_wait(rig.vu, 0, VU_TIMEOUT_MS, &token, NULL);
     interrupts = rig.vu->q[0].calls;
+    if (read(rig.vu->q[0].call_fd, &pending, sizeof(pending)) == sizeof(pending))
+        interrupts += pending;
     ok(interrupts >= 1 && interrupts <= 2, "%s: a batch of 51 raised %u interrupts", what, (unsigned)interrupts);
     ok(rig.vu->q[0].kicks <= 2, "%s: and took %u kicks", what, (unsigned)rig.vu->q[0].kicks);
     close_rig(&rig);
