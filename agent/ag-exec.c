@@ -22,6 +22,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "ag-sys.h"
 #include "ag.h"
 #include "mb-cleanup.h"
 
@@ -242,6 +243,7 @@ ag_exec_child(const struct ag_defaults *defaults, const struct mp_exec *m, const
     setsid();
     reset_signals();
     take_stdio(io);
+    ag_sys_cloexec_from(3);
     if (defaults->proc_fd >= 0) {
         ag_write_file(defaults->proc_fd, "self/oom_score_adj", "0");
         setrlimit(RLIMIT_NOFILE, &files);

@@ -34,6 +34,15 @@ is_blank(const char *text)
     return text[strspn(text, " \t\r\n")] == '\0';
 }
 
+/* The bytes, and a newline if the last line lacks it. */
+static void
+put_lines(FILE *f, const char *text, size_t n)
+{
+    fwrite(text, 1, n, f);
+    if (n > 0 && text[n - 1] != '\n')
+        fputc('\n', f);
+}
+
 char *
 ag_hosts_edit(const char *old, const char *hostname, char *const *lines)
 {
@@ -49,10 +58,8 @@ ag_hosts_edit(const char *old, const char *hostname, char *const *lines)
         return NULL;
     if (is_blank(old))
         keep = 0;
-    fwrite(old, 1, keep, f);
-    if (keep > 0 && old[keep - 1] != '\n')
-        fputc('\n', f);
-    fputs(rest, f);
+    put_lines(f, old, keep);
+    put_lines(f, rest, strlen(rest));
     fputs(BEGIN, f);
     if (keep == 0 && is_blank(rest))
         fputs(STANDARD, f);

@@ -75,6 +75,13 @@ ag_sys_open_tree(int dirfd, const char *path, unsigned flags)
     return (int)syscall(SYS_open_tree, dirfd, path, flags);
 }
 
+/* Close-on-exec for every descriptor from first on. */
+static inline int
+ag_sys_cloexec_from(unsigned first)
+{
+    return (int)syscall(SYS_close_range, first, ~0u, 4u /* CLOSE_RANGE_CLOEXEC */);
+}
+
 static inline int
 ag_sys_finit_module(int fd, const char *args, int flags)
 {
