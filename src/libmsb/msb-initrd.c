@@ -68,13 +68,13 @@ cpio_add_file(Cpio *cpio, const char *name, guint32 mode, const char *path, cons
         return FALSE;
     }
     if (n > MSB_KERNEL_MAX_MODULE) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is far too large for an initrd", path);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is far too large for an initrd", path);
         return FALSE;
     }
     sum = sha256 ? g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)data, n) : NULL;
     if (sum && strcmp(sum, sha256) != 0) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "\"%s\" is not what it was when the kernel was imported; remove the kernel and import it again",
+                    "'%s' is not what it was when the kernel was imported; remove the kernel and import it again",
                     path);
         return FALSE;
     }

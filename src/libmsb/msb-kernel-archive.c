@@ -39,7 +39,7 @@ msb_archive_write_all(int fd, const void *bytes, gsize n, const char *what, GErr
 {
     int r = mb_write_full(fd, bytes, n);
 
-    return r == 0 ? TRUE : msb_error_set_errno(error, -r, "cannot write \"%s\"", what);
+    return r == 0 ? TRUE : msb_error_set_errno(error, -r, "cannot write '%s'", what);
 }
 
 gboolean
@@ -55,13 +55,13 @@ msb_archive_copy_data(struct archive *archive, const char *what, int fd, guint64
         if (n == 0)
             break;
         if (n < 0) {
-            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is damaged: %s", what,
+            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is damaged: %s", what,
                         archive_error_string(archive) ? archive_error_string(archive) : "unreadable data");
             return FALSE;
         }
         if ((guint64)n > limit - total) {
             g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                        "\"%s\" unpacks to more than %" G_GUINT64_FORMAT " MiB, which no kernel needs", what,
+                        "'%s' unpacks to more than %" G_GUINT64_FORMAT " MiB, which no kernel needs", what,
                         limit >> 20);
             return FALSE;
         }
@@ -81,7 +81,7 @@ unpack_raw(struct archive *archive, const char *what, int fd, guint64 limit, gui
     struct archive_entry *entry;
 
     if (archive_read_next_header(archive, &entry) != ARCHIVE_OK) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" cannot be unpacked: %s", what,
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' cannot be unpacked: %s", what,
                     archive_error_string(archive) ? archive_error_string(archive) : "it is empty");
         return FALSE;
     }
@@ -97,7 +97,7 @@ msb_archive_unpack_bytes(const guint8 *bytes, gsize n, const char *what, int fd,
 
     archive_read_support_format_raw(archive);
     if (archive_read_open_memory(archive, bytes, n) != ARCHIVE_OK) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" cannot be unpacked: %s", what,
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' cannot be unpacked: %s", what,
                     archive_error_string(archive));
         ok = FALSE;
     } else {
@@ -116,15 +116,15 @@ msb_archive_unpack_file(const char *path, const char *out_path, guint64 limit, G
     gboolean ok;
 
     if (in < 0)
-        return msb_error_set_errno(error, errno, "cannot open \"%s\"", path);
+        return msb_error_set_errno(error, errno, "cannot open '%s'", path);
     out = open(out_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (out < 0)
-        return msb_error_set_errno(error, errno, "cannot create \"%s\"", out_path);
+        return msb_error_set_errno(error, errno, "cannot create '%s'", out_path);
     archive = msb_archive_reader_new();
     archive_read_support_format_raw(archive);
     archive_read_support_format_empty(archive);
     if (archive_read_open_fd(archive, in, COPY_CHUNK) != ARCHIVE_OK) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" cannot be unpacked: %s", path,
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' cannot be unpacked: %s", path,
                     archive_error_string(archive));
         ok = FALSE;
     } else {

@@ -40,7 +40,7 @@
 static gboolean
 corrupt(GError **error, const char *what, const char *why)
 {
-    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is not a usable kernel: %s", what, why);
+    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is not a usable kernel: %s", what, why);
     return FALSE;
 }
 
@@ -96,11 +96,11 @@ msb_kernel_unpack_vmlinux(const char *image, const char *out_path, GError **erro
 
     r = mb_read_file_at(AT_FDCWD, image, MSB_KERNEL_MAX_VMLINUX, &contents, &n);
     if (r < 0)
-        return msb_error_set_errno(error, -r, "cannot read the kernel \"%s\"", image);
+        return msb_error_set_errno(error, -r, "cannot read the kernel '%s'", image);
     bytes = (const guint8 *)contents;
     out = open(out_path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (out < 0)
-        return msb_error_set_errno(error, errno, "cannot create \"%s\"", out_path);
+        return msb_error_set_errno(error, errno, "cannot create '%s'", out_path);
     if (n >= SELFMAG && memcmp(bytes, ELFMAG, SELFMAG) == 0)
         return msb_archive_write_all(out, bytes, n, out_path, error);
     if (n > MSB_KERNEL_MAX_IMAGE)
@@ -155,7 +155,7 @@ msb_vmlinux_check_pvh(const guint8 *elf, gsize n, const char *what, GError **err
             return TRUE;
     }
     g_set_error(error, MSB_ERROR, MSB_ERROR_UNSUPPORTED,
-                "the kernel \"%s\" has no PVH entry point and cannot be booted directly; "
+                "the kernel '%s' has no PVH entry point and cannot be booted directly; "
                 "use one that was built with CONFIG_PVH=y, as Debian's linux-image-cloud-amd64 is",
                 what);
     return FALSE;

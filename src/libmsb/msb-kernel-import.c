@@ -28,7 +28,7 @@
 #include "mb-cleanup.h"
 #include "msb-error.h"
 #include "msb-kernel-private.h"
-#include "msb-process.h"
+#include "msb-layer.h"
 
 #define READ_CHUNK (128 * 1024)
 
@@ -67,7 +67,7 @@ import_begin(Import *im, GError **error)
 {
     im->staging = msb_home_build_path(im->home, "kernel", ".import-XXXXXX", NULL);
     if (!g_mkdtemp_full(im->staging, 0700)) {
-        msb_error_set_errno(error, errno, "cannot create a directory for the import in \"%s\"",
+        msb_error_set_errno(error, errno, "cannot create a directory for the import in '%s'",
                             msb_home_get_path(im->home));
         g_clear_pointer(&im->staging, g_free);
         return FALSE;
@@ -108,14 +108,14 @@ place_of(Import *im, const char *name, GError **error)
     if (g_strv_length(parts) < 4 || strcmp(parts[0], "lib") != 0 || strcmp(parts[1], "modules") != 0)
         return NULL;
     if (!msb_kernel_version_is_valid(parts[2])) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" has modules for the impossible kernel version \"%s\"",
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has modules for the impossible kernel version '%s'",
                     im->source, parts[2]);
         return NULL;
     }
     if (!im->version)
         im->version = g_strdup(parts[2]);
     if (strcmp(im->version, parts[2]) != 0) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" has modules for two kernels, \"%s\" and \"%s\"",
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has modules for two kernels, '%s' and '%s'",
                     im->source, im->version, parts[2]);
         return NULL;
     }
@@ -139,7 +139,7 @@ create_place(Import *im, const char *place, GError **error)
         return -1;
     fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
-        msb_error_set_errno(error, errno, "cannot unpack \"%s\" from \"%s\"", place, im->source);
+        msb_error_set_errno(error, errno, "cannot unpack '%s' from '%s'", place, im->source);
     return fd;
 }
 
@@ -154,7 +154,7 @@ take_entry(Import *im, struct archive *archive, struct archive_entry *entry, GEr
     guint64 limit, written = 0;
 
     if (++im->entries > MSB_KERNEL_MAX_ENTRIES) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" has more files than any kernel package", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has more files than any kernel package", im->source);
         return FALSE;
     }
     if (!name || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
@@ -189,7 +189,7 @@ take_entries(Import *im, struct archive *archive, struct archive_entry *entry, i
     }
     if (result == ARCHIVE_EOF)
         return TRUE;
-    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is damaged: %s", im->source,
+    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is damaged: %s", im->source,
                 archive_error_string(archive) ? archive_error_string(archive) : "unreadable");
     return FALSE;
 }
@@ -226,7 +226,7 @@ take_deb_data(Import *im, struct archive *outer, GError **error)
     member->outer = outer;
     archive_read_support_format_tar(inner);
     if (archive_read_open(inner, member, NULL, read_member, NULL) != ARCHIVE_OK) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is damaged: %s", im->source,
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is damaged: %s", im->source,
                     archive_error_string(inner));
         ok = FALSE;
     } else {
@@ -243,7 +243,7 @@ take_package(Import *im, struct archive *archive, GError **error)
     int result = archive_read_next_header(archive, &entry);
 
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "\"%s\" is not a kernel package (.deb or .rpm)", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' is not a kernel package (.deb or .rpm)", im->source);
         return FALSE;
     }
     if ((archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) != ARCHIVE_FORMAT_AR)
@@ -253,7 +253,7 @@ take_package(Import *im, struct archive *archive, GError **error)
             return take_deb_data(im, archive, error);
         result = archive_read_next_header(archive, &entry);
     }
-    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is damaged: it has no data.tar", im->source);
+    g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is damaged: it has no data.tar", im->source);
     return FALSE;
 }
 
@@ -265,14 +265,14 @@ unpack_package(Import *im, GError **error)
     gboolean ok;
 
     if (fd < 0)
-        return msb_error_set_errno(error, errno, "cannot open the kernel package \"%s\"", im->source);
+        return msb_error_set_errno(error, errno, "cannot open the kernel package '%s'", im->source);
     archive = msb_archive_reader_new();
     archive_read_support_filter_rpm(archive);
     archive_read_support_format_ar(archive);
     archive_read_support_format_cpio(archive);
     archive_read_support_format_tar(archive);
     if (archive_read_open_fd(archive, fd, READ_CHUNK) != ARCHIVE_OK) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "\"%s\" is not a kernel package (.deb or .rpm): %s",
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' is not a kernel package (.deb or .rpm): %s",
                     im->source, archive_error_string(archive));
         ok = FALSE;
     } else {
@@ -281,12 +281,12 @@ unpack_package(Import *im, GError **error)
     archive_read_free(archive);
     if (ok && !g_file_test(im->vmlinuz, G_FILE_TEST_EXISTS)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
-                    "\"%s\" has no kernel image; a metapackage only names the one to download "
+                    "'%s' has no kernel image; a metapackage only names the one to download "
                     "(linux-image-<version>-cloud-amd64)", im->source);
         return FALSE;
     }
     if (ok && !im->version) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "\"%s\" has a kernel image, but no modules", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' has a kernel image, but no modules", im->source);
         return FALSE;
     }
     return ok;
@@ -306,10 +306,10 @@ copy_tree_file(Import *im, const char *path, const char *relative, GError **erro
         return TRUE;
     in = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (in < 0 || fstat(in, &st) < 0)
-        return msb_error_set_errno(error, errno, "cannot read \"%s\"", path);
+        return msb_error_set_errno(error, errno, "cannot read '%s'", path);
     im->bytes += (guint64)st.st_size;
     if (im->bytes > MSB_KERNEL_MAX_TREE || ++im->entries > MSB_KERNEL_MAX_ENTRIES) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "\"%s\" is larger than any module tree", path);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' is larger than any module tree", path);
         return FALSE;
     }
     out = create_place(im, place, error);
@@ -319,7 +319,7 @@ copy_tree_file(Import *im, const char *path, const char *relative, GError **erro
         ssize_t n = sendfile(out, in, NULL, (size_t)st.st_size);
 
         if (n <= 0)
-            return msb_error_set_errno(error, n < 0 ? errno : EIO, "cannot copy \"%s\"", path);
+            return msb_error_set_errno(error, n < 0 ? errno : EIO, "cannot copy '%s'", path);
         st.st_size -= n;
     }
     report(im, "copy");
@@ -336,10 +336,10 @@ copy_modules(Import *im, const char *dir, GError **error)
     FTSENT *entry;
 
     if (!fts)
-        return msb_error_set_errno(error, errno, "cannot read the modules in \"%s\"", dir);
+        return msb_error_set_errno(error, errno, "cannot read the modules in '%s'", dir);
     while (ok && (entry = fts_read(fts))) {
         if (entry->fts_info == FTS_ERR || entry->fts_info == FTS_DNR || entry->fts_info == FTS_NS)
-            ok = msb_error_set_errno(error, entry->fts_errno, "cannot read \"%s\"", entry->fts_path);
+            ok = msb_error_set_errno(error, entry->fts_errno, "cannot read '%s'", entry->fts_path);
         else if (entry->fts_info == FTS_F)
             ok = copy_tree_file(im, entry->fts_path, entry->fts_path + prefix + 1, error);
     }
@@ -366,7 +366,7 @@ check_vmlinux(Import *im, const char *vmlinux, GError **error)
         return FALSE;
     release = msb_vmlinux_dup_release(bytes, n);
     if (release && strcmp(release, im->version) != 0) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "the kernel is version \"%s\", the modules are for \"%s\"",
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "the kernel is version '%s', the modules are for '%s'",
                     release, im->version);
         return FALSE;
     }
@@ -377,15 +377,14 @@ check_vmlinux(Import *im, const char *vmlinux, GError **error)
 static gboolean
 write_modules_image(const char *tree, const char *path, GError **error)
 {
-    g_autofree char *mkfs = g_find_program_in_path("mkfs.erofs");
+    MsbLayerOptions options = { .squash_owner = TRUE };
+    mb_autofd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
-    if (!mkfs) {
-        g_set_error_literal(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                            "mkfs.erofs is not installed; it comes with the package erofs-utils");
+    if (fd < 0)
+        return msb_error_set_errno(error, errno, "cannot create '%s'", path);
+    if (!msb_layer_from_directory(tree, fd, &options, NULL, error))
         return FALSE;
-    }
-    return msb_process_run((const char *const[]){ mkfs, "--quiet", "--all-root", "-T0", path, tree, NULL }, 300 * 1000,
-                           NULL, error);
+    return fsync(fd) == 0 ? TRUE : msb_error_set_errno(error, errno, "cannot write '%s'", path);
 }
 
 /* Uncompressed copies of the boot modules in bundle/boot, and what bundle.json says of them. */
@@ -461,9 +460,9 @@ publish(Import *im, const char *bundle, GError **error)
         return FALSE;
     if (rename(bundle, target) < 0) {
         if (errno != EEXIST && errno != ENOTEMPTY)
-            return msb_error_set_errno(error, errno, "cannot create \"%s\"", target);
+            return msb_error_set_errno(error, errno, "cannot create '%s'", target);
         g_set_error(error, MSB_ERROR, MSB_ERROR_EXISTS,
-                    "there is a kernel \"%s\" already; \"msb kernel rm %s\" removes it", im->version, im->version);
+                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version, im->version);
         return FALSE;
     }
     return g_file_test(link, G_FILE_TEST_EXISTS) || msb_kernel_point_default(im->home, im->version, error);
@@ -477,7 +476,7 @@ finish(Import *im, GError **error)
 
     if (g_file_test(target, G_FILE_TEST_EXISTS)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_EXISTS,
-                    "there is a kernel \"%s\" already; \"msb kernel rm %s\" removes it", im->version, im->version);
+                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version, im->version);
         return NULL;
     }
     if (!write_bundle(im, bundle, error) || !publish(im, bundle, error))
@@ -505,7 +504,7 @@ msb_kernel_import_files(MsbHome *home, const char *vmlinuz, const char *modules_
 
     if (!msb_kernel_version_is_valid(version) || !g_file_test(dir, G_FILE_TEST_IS_DIR)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
-                    "\"%s\" is not a module tree (a directory .../lib/modules/<version>)", modules_dir);
+                    "'%s' is not a module tree (a directory .../lib/modules/<version>)", modules_dir);
         return NULL;
     }
     im.version = g_strdup(version);

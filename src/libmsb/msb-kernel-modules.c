@@ -114,7 +114,7 @@ read_lines(const char *dir, const char *name, gboolean optional, GError **error)
         return NULL;
     }
     if (n > MAX_INDEX_FILE || memchr(text, '\0', n)) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "\"%s\" is not a module index", path);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' is not a module index", path);
         return NULL;
     }
     return g_strsplit(text, "\n", -1);
@@ -136,7 +136,7 @@ load_dep(Modules *m, const char *dir, GError **error)
             continue;
         *colon = '\0';
         if (!path_is_safe(lines[i])) {
-            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "modules.dep names the unsafe path \"%s\"", lines[i]);
+            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "modules.dep names the unsafe path '%s'", lines[i]);
             return FALSE;
         }
         list = g_ptr_array_new_with_free_func(g_free);
@@ -300,7 +300,7 @@ msb_modules_pick(const char *dir, GError **error)
         if (wanted[i].required && !g_hash_table_contains(m.files, wanted[i].name) &&
             !g_hash_table_contains(m.builtin, wanted[i].name)) {
             g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                        "the kernel has no \"%s\", neither as a module nor built in; sandboxes need it",
+                        "the kernel has no '%s', neither as a module nor built in; sandboxes need it",
                         wanted[i].name);
             return NULL;
         }

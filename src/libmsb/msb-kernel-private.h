@@ -69,7 +69,8 @@ gboolean msb_archive_write_all(int fd, const void *bytes, gsize n, const char *w
 
 /* ---- the kernel itself ----------------------------------------------------------- */
 
-/* Where the compressed payload of a bzImage lies (Linux boot protocol 2.08 or later, Documentation/arch/x86/boot.rst). */
+/* Where the compressed payload of a bzImage lies (Linux boot protocol 2.08 or later,
+ * Documentation/arch/x86/boot.rst). */
 gboolean msb_bzimage_find_payload(const guint8 *image, gsize n, const char *what, gsize *offset, gsize *length,
                                   GError **error);
 /* image is a bzImage or an ELF kernel: write the ELF to out_path (new). */

@@ -150,11 +150,11 @@ msb_kernel_point_default(MsbHome *home, const char *version, GError **error)
     g_autofree char *temporary = msb_home_build_path(home, "kernel", ".default", NULL);
 
     if (unlink(temporary) < 0 && errno != ENOENT)
-        return msb_error_set_errno(error, errno, "cannot remove \"%s\"", temporary);
+        return msb_error_set_errno(error, errno, "cannot remove '%s'", temporary);
     if (symlink(version, temporary) < 0)
-        return msb_error_set_errno(error, errno, "cannot create \"%s\"", temporary);
+        return msb_error_set_errno(error, errno, "cannot create '%s'", temporary);
     if (rename(temporary, path) < 0)
-        return msb_error_set_errno(error, errno, "cannot make \"%s\" the default kernel", version);
+        return msb_error_set_errno(error, errno, "cannot make '%s' the default kernel", version);
     return TRUE;
 }
 
@@ -213,7 +213,7 @@ load_bundle(MsbHome *home, const char *version, const char *default_version, GEr
     if (stat(kernel->vmlinux, &vmlinux) < 0 || stat(kernel->modules_image, &modules) < 0 ||
         !load_boot_modules(kernel, object)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "the kernel bundle \"%s\" is damaged; remove it with \"msb kernel rm %s\" and import it again",
+                    "the kernel bundle '%s' is damaged; remove it with 'msb kernel rm %s' and import it again",
                     version, version);
         return NULL;
     }
@@ -231,8 +231,8 @@ msb_kernel_lookup(MsbHome *home, const char *version, GError **error)
 
     if (!version && !default_version) {
         g_set_error_literal(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                            "there is no kernel yet; get one with \"msb kernel import PACKAGE\", for example from "
-                            "\"apt-get download linux-image-cloud-amd64\"'s dependency linux-image-*-cloud-amd64");
+                            "there is no kernel yet; import one with 'msb kernel import PACKAGE' (on Debian: "
+                            "linux-image-*-cloud-amd64 as 'apt-get download' gets it, which need not be installed)");
         return NULL;
     }
     if (!version)
@@ -244,7 +244,7 @@ msb_kernel_lookup(MsbHome *home, const char *version, GError **error)
         g_propagate_error(error, g_steal_pointer(&local));
     else
         g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                    "there is no kernel \"%s\"; \"msb kernel ls\" lists them, \"msb kernel import\" adds one", version);
+                    "there is no kernel '%s'; 'msb kernel ls' lists them, 'msb kernel import' adds one", version);
     return NULL;
 }
 
@@ -268,7 +268,7 @@ msb_kernel_list(MsbHome *home, GError **error)
     struct dirent *entry;
 
     if (!dir) {
-        msb_error_set_errno(error, errno, "cannot read \"%s\"", path);
+        msb_error_set_errno(error, errno, "cannot read '%s'", path);
         return NULL;
     }
     while ((entry = readdir(dir))) {
@@ -321,13 +321,13 @@ remove_bundle(MsbHome *home, const char *version, GError **error)
             return FALSE;
         }
         g_set_error(error, MSB_ERROR, MSB_ERROR_IN_USE,
-                    "the kernel \"%s\" is used by a running sandbox; stop it first (\"msb ls --running\")", version);
+                    "the kernel '%s' is used by a running sandbox; stop it first ('msb ls --running')", version);
         return FALSE;
     }
     if (!msb_paths_remove_tree(trash, error))
         return FALSE;
     if (rename(path, trash) < 0)
-        return msb_error_set_errno(error, errno, "cannot remove \"%s\"", path);
+        return msb_error_set_errno(error, errno, "cannot remove '%s'", path);
     return msb_paths_remove_tree(trash, error);
 }
 
@@ -345,7 +345,7 @@ msb_kernel_remove(MsbHome *home, const char *version, GError **error)
     path = msb_home_build_path(home, "kernel", version, NULL);
     if (!msb_kernel_version_is_valid(version) || !g_file_test(path, G_FILE_TEST_IS_DIR)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                    "there is no kernel \"%s\"; \"msb kernel ls\" lists them", version);
+                    "there is no kernel '%s'; 'msb kernel ls' lists them", version);
         return FALSE;
     }
     default_version = read_default(home);
@@ -360,7 +360,7 @@ msb_kernel_remove(MsbHome *home, const char *version, GError **error)
         return msb_kernel_point_default(home, msb_kernel_get_version(rest->pdata[0]), error);
     link = msb_home_build_path(home, "kernel", "default", NULL);
     if (unlink(link) < 0 && errno != ENOENT)
-        return msb_error_set_errno(error, errno, "cannot remove \"%s\"", link);
+        return msb_error_set_errno(error, errno, "cannot remove '%s'", link);
     return TRUE;
 }
 
@@ -416,13 +416,13 @@ make_initrd(const MsbKernel *kernel, const char *agent, const char *path, GError
     mb_autofd int fd = g_mkstemp_full(temporary, O_RDWR | O_CLOEXEC, 0600);
 
     if (fd < 0)
-        return msb_error_set_errno(error, errno, "cannot create \"%s\"", temporary);
+        return msb_error_set_errno(error, errno, "cannot create '%s'", temporary);
     if (!msb_initrd_write(fd, agent, boot_dir, kernel->boot_modules, error)) {
         unlink(temporary);
         return FALSE;
     }
     if (fsync(fd) < 0 || rename(temporary, path) < 0) {
-        msb_error_set_errno(error, errno, "cannot write \"%s\"", path);
+        msb_error_set_errno(error, errno, "cannot write '%s'", path);
         unlink(temporary);
         return FALSE;
     }

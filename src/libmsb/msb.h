@@ -6,6 +6,7 @@
 #include "msb-client.h"
 #include "msb-config.h"
 #include "msb-error.h"
+#include "msb-host.h"
 #include "msb-image.h"
 #include "msb-kernel.h"
 #include "msb-logs.h"

@@ -372,7 +372,7 @@ test_pick_bad_trees(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     put_tree(f, good_dep, "", "", "");
     g_assert_null(pick(f, &missing));
     g_assert_error(missing, MSB_ERROR, MSB_ERROR_NOT_FOUND);
-    g_assert_nonnull(strstr(missing->message, "\"ext4\""));
+    g_assert_nonnull(strstr(missing->message, "'ext4'"));
 
     put_tree(f, cyclic, "kernel/ext4.ko\n", "softdep fuse pre: virtiofs\nsoftdep erofs pre: erofs\n", "");
     files = pick(f, NULL);
