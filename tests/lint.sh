@@ -27,12 +27,15 @@ verdict() {
 
 # no REGEX RULE: no C file has it (comments and strings are not told apart, so keep the patterns tight).
 no() { verdict "$2" "$(grep -nE "$1" "${c_files[@]}" || :)"; }
+# not_in_product REGEX RULE: the same for all but tests and benchmarks.
+mapfile -t product < <(printf '%s\n' "${c_files[@]}" | grep -vE '^(tests|bench)/')
+not_in_product() { verdict "$2" "$(grep -nE "$1" "${product[@]}" || :)"; }
 
-no '\b(sprintf|vsprintf|strcpy|strcat|gets|strtok)[[:space:]]*\(' 'snprintf, g_strdup_printf, g_strlcpy instead of unbounded string functions'
-no '\b(atoi|atol|atoll|atof)[[:space:]]*\(' 'mb_parse_* instead of atoi'
-no '\b(system|popen)[[:space:]]*\(' 'msb-process instead of a shell'
-no '\b(mktemp|tmpnam|tempnam)[[:space:]]*\(' 'mkostemp or O_TMPFILE instead of racy names'
-no '\b(usleep|nanosleep|sleep)[[:space:]]*\([^)]' 'wait for an event with a deadline instead of sleeping'
+not_in_product '\b(sprintf|vsprintf|strcpy|strcat|gets|strtok)[[:space:]]*\(' 'snprintf, g_strdup_printf, g_strlcpy instead of unbounded string functions'
+not_in_product '\b(atoi|atol|atoll|atof)[[:space:]]*\(' 'mb_parse_* instead of atoi'
+not_in_product '\b(system|popen)[[:space:]]*\(' 'msb-process instead of a shell'
+not_in_product '\b(mktemp|tmpnam|tempnam)[[:space:]]*\(' 'mkostemp or O_TMPFILE instead of racy names'
+not_in_product '\b(usleep|nanosleep|sleep)[[:space:]]*\([^)]' 'wait for an event with a deadline instead of sleeping'
 no '\b(FIXME|XXX|HACK)\b|[Tt]odo:|\bTODO\b' 'finish it or write it down in the documentation'
 no '	' 'spaces instead of tabs'
 no '[[:space:]]+$' 'no white space at the end of a line'

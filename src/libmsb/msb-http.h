@@ -30,7 +30,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbHttpSession, msb_http_session_unref)
 typedef struct {
     const char *method;             /* NULL = GET; HEAD, POST, PUT, PATCH, DELETE */
     const char *url;
-    const char *const *headers;     /* "Name: value", may be NULL. They are not sent to another host after a redirect. */
+    const char *const *headers;     /* "Name: value", may be NULL. After a redirect, not sent to another host. */
     const char *authorization;      /* value of the Authorization header, NULL = none; same rule */
     guint64 offset;                 /* Range: bytes=offset-, 0 = the whole */
     GBytes *body;                   /* POST, PUT, PATCH */
@@ -49,7 +49,8 @@ const char *msb_http_response_get_header(const MsbHttpResponse *response, const 
 gint64 msb_http_response_get_length(const MsbHttpResponse *response);
 /* Next bytes of the body: up to size, 0 at the end, -1 with error (a body shorter than announced is an
  * MSB_ERROR_IO too). */
-gssize msb_http_response_read(MsbHttpResponse *response, void *buf, gsize size, GCancellable *cancellable, GError **error);
+gssize msb_http_response_read(MsbHttpResponse *response, void *buf, gsize size, GCancellable *cancellable,
+                              GError **error);
 /* The rest of the body, at most max bytes (more is MSB_ERROR_CORRUPT). */
 GBytes *msb_http_response_read_all(MsbHttpResponse *response, gsize max, GCancellable *cancellable, GError **error);
 void msb_http_response_free(MsbHttpResponse *response);

@@ -457,8 +457,10 @@ msb_registry_check(MsbRegistry *registry, GCancellable *cancellable, GError **er
     if (status == 200)
         return TRUE;
     if (status == 401 || status == 403)
-        return msb_error_set(error, MSB_ERROR_FAILED, "registry '%s' does not accept these credentials", registry->host);
-    return msb_error_set(error, MSB_ERROR_FAILED, "'%s' answers %u: no registry with API version 2 is there", url, status);
+        return msb_error_set(error, MSB_ERROR_FAILED, "registry '%s' does not accept these credentials",
+                             registry->host);
+    return msb_error_set(error, MSB_ERROR_FAILED, "'%s' answers %u: no registry with API version 2 is there", url,
+                         status);
 }
 
 /* ---- blobs ------------------------------------------------------------------------------------ */

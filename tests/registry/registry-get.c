@@ -52,9 +52,9 @@ static gboolean
 get_all(MsbRegistry *registry, const char *repository, GBytes *manifest, GError **error)
 {
     g_autofree char *text = g_strndup(g_bytes_get_data(manifest, NULL), g_bytes_get_size(manifest));
-    g_autoptr(GRegex) regex = g_regex_new("\"size\"\\s*:\\s*(\\d+)\\s*,\\s*\"digest\"\\s*:\\s*\"(sha256:[0-9a-f]{64})\""
-                                          "|\"digest\"\\s*:\\s*\"(sha256:[0-9a-f]{64})\"\\s*,\\s*\"size\"\\s*:\\s*(\\d+)",
-                                          0, 0, NULL);
+    static const char pattern[] = "\"size\"\\s*:\\s*(\\d+)\\s*,\\s*\"digest\"\\s*:\\s*\"(sha256:[0-9a-f]{64})\""
+                                  "|\"digest\"\\s*:\\s*\"(sha256:[0-9a-f]{64})\"\\s*,\\s*\"size\"\\s*:\\s*(\\d+)";
+    g_autoptr(GRegex) regex = g_regex_new(pattern, 0, 0, NULL);
     g_autoptr(GMatchInfo) match = NULL;
 
     for (g_regex_match(regex, text, 0, &match); g_match_info_matches(match); g_match_info_next(match, NULL)) {
