@@ -308,13 +308,15 @@ void
 sv_client_free(SvClient *client)
 {
     g_autoptr(GList) attachments = g_hash_table_get_values(client->attachments);
+    SvRelay *relay = client->relay;
 
     for (GList *l = attachments; l; l = l->next)
         sv_attachment_remove(l->data, TRUE);
-    g_ptr_array_remove_fast(client->relay->clients, client);
+    g_ptr_array_remove_fast(relay->clients, client);
     g_hash_table_unref(client->attachments);
     msb_link_unref(client->link);
     g_free(client);
+    sv_relay_check_quiet(relay);
 }
 
 void

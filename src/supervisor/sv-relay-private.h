@@ -71,6 +71,9 @@ struct SvRelay {
 typedef struct mp_enc SvEnc;
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(SvEnc, mp_enc_clear)
 
+/* sv-relay.c: call when a session or a client has gone. */
+void sv_relay_check_quiet(SvRelay *relay);
+
 /* sv-session.c */
 void sv_session_free(SvSession *session);
 /* Start a command for a client: FALSE when it was refused (and the client told). */

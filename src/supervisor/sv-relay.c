@@ -89,6 +89,28 @@ sv_relay_set_agent(SvRelay *relay, MsbLink *agent)
     relay->agent = agent;
 }
 
+gboolean
+sv_relay_is_flushed(const SvRelay *relay)
+{
+    for (guint i = 0; i < relay->clients->len; i++)
+        if (!msb_link_is_closed(((SvClient *)g_ptr_array_index(relay->clients, i))->link))
+            return FALSE;
+    return TRUE;
+}
+
+gboolean
+sv_relay_is_quiet(const SvRelay *relay)
+{
+    return relay->last_id > 0 && relay->clients->len == 0 && g_hash_table_size(relay->sessions) == 0;
+}
+
+void
+sv_relay_check_quiet(SvRelay *relay)
+{
+    if (relay->agent && relay->funcs->quiet && sv_relay_is_quiet(relay))
+        relay->funcs->quiet(relay->data);
+}
+
 guint
 sv_relay_count_clients(const SvRelay *relay)
 {

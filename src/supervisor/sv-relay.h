@@ -50,6 +50,8 @@ typedef struct SvRelay SvRelay;
 typedef struct {
     /* A client asks for the end. */
     void (*stop)(guint32 grace_ms, gboolean force, gpointer data);
+    /* Commands have run, none runs any more, and no client is connected.  May be NULL. */
+    void (*quiet)(gpointer data);
 } SvRelayFuncs;
 
 /* log: borrowed, outlives the relay. */
@@ -81,6 +83,10 @@ void sv_relay_agent_drained(SvRelay *relay);
 void sv_relay_end_sessions(SvRelay *relay, const char *message);
 /* Let no client in any more and hang up on all once they have what is queued for them. */
 void sv_relay_close_clients(SvRelay *relay);
+/* TRUE once nothing is queued for any client after sv_relay_close_clients(). */
+gboolean sv_relay_is_flushed(const SvRelay *relay);
+/* Commands have run, and neither a command nor a client is left. */
+gboolean sv_relay_is_quiet(const SvRelay *relay);
 guint sv_relay_count_clients(const SvRelay *relay);
 guint sv_relay_count_sessions(const SvRelay *relay);
 

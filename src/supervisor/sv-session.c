@@ -529,6 +529,7 @@ sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n)
         keep_ended(session);
     else
         sv_session_free(session);
+    sv_relay_check_quiet(relay);
 }
 
 void

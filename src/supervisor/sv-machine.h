@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The libvirt side of a sandbox.  What may take long (connecting, which may
+ * start a session daemon; defining; starting; destroying) runs in a thread, one
+ * step after the other; callbacks come from the main loop.
+ *
+ * When libvirtd goes away the machine runs on: the connection is made again and
+ * the domain found by its UUID, for as long as it takes.
+ */
+#ifndef SV_MACHINE_H
+#define SV_MACHINE_H
+
+#include "msb-domain.h"
+
+G_BEGIN_DECLS
+
+typedef struct SvMachine SvMachine;
+
+typedef enum { SV_MACHINE_CONNECTED, SV_MACHINE_DEFINED, SV_MACHINE_STARTED, SV_MACHINE_DESTROYED } SvMachineStep;
+
+typedef struct {
+    /* A step is done, or failed with error. */
+    void (*step)(SvMachineStep step, const GError *error, gpointer data);
+    /* What libvirt tells.  CONNECTION_LOST is dealt with and not told; if the domain is found ended after a
+     * reconnection, that is MSB_DOMAIN_CRASHED. */
+    void (*event)(MsbDomainEvent event, gpointer data);
+} SvMachineFuncs;
+
+SvMachine *sv_machine_new(const char *uuid, const SvMachineFuncs *funcs, gpointer data);
+/* No callback comes any more; waits for a step under way. */
+void sv_machine_free(SvMachine *machine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(SvMachine, sv_machine_free)
+
+void sv_machine_connect(SvMachine *machine);
+/* xml and name are copied. */
+void sv_machine_define(SvMachine *machine, const char *name, const char *xml);
+void sv_machine_start(SvMachine *machine);
+/* Kill the domain if it is active, and with undefine forget it; also after a failed step or with libvirtd
+ * restarted in between.  A domain that does not exist is fine. */
+void sv_machine_destroy(SvMachine *machine, gboolean undefine);
+/* Whether the domain is active now, as far as libvirt can be asked. */
+gboolean sv_machine_is_active(SvMachine *machine);
+
+G_END_DECLS
+
+#endif
