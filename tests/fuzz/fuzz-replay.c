@@ -71,7 +71,8 @@ run(const uint8_t *data, size_t size)
 
     if (!copy)
         return;
-    memcpy(copy, data, size);
+    if (size)
+        memcpy(copy, data, size);
     current = copy;
     current_size = size;
     LLVMFuzzerTestOneInput(copy, size);

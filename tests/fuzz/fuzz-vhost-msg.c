@@ -78,7 +78,7 @@ send_one(int sock, int memory, struct fuzz_input *in)
     uint32_t header[3];
     uint8_t wire[12 + VH_MSG_MAX_PAYLOAD], kind;
     uint16_t size;
-    int fds[8];
+    int fds[8] = {0};
     unsigned i, n_fds;
     bool sent;
 
