@@ -2,7 +2,8 @@
 /*
  * fork and exec.  All memory is prepared before the fork; between fork and
  * exec only async-signal-safe calls are made, and what goes wrong there comes
- * back through a close-on-exec pipe as (step, errno).  Children are held by
+ * back through a close-on-exec pipe as (step, errno).  A detached process is
+ * the child of a child that ends at once, and tells its pid on the same pipe.  Children are held by
  * pidfd: no SIGCHLD handler, no pid that may have become somebody else's.
  */
 #include <config.h>
@@ -31,12 +32,12 @@
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
 #endif
 
-typedef enum { STEP_SETUP, STEP_CHDIR, STEP_EXEC } Step;
+typedef enum { STEP_SETUP, STEP_CHDIR, STEP_EXEC, STEP_DETACHED } Step;
 
 typedef struct {
     int step;
-    int errnum;
-} ChildFailure;
+    int value;              /* errno; STEP_DETACHED, which is no failure: the pid */
+} ChildReport;
 
 /* What the child needs, all of it made before the fork. */
 typedef struct {
@@ -53,10 +54,25 @@ typedef struct {
 static void G_GNUC_NORETURN
 child_fail(const Child *c, Step step)
 {
-    ChildFailure f = { .step = (int)step, .errnum = errno };
+    ChildReport report = { .step = (int)step, .value = errno };
 
-    (void)!write(c->report_fd, &f, sizeof f);
+    (void)!write(c->report_fd, &report, sizeof report);
     _exit(127);
+}
+
+/* Go on in a child of the child; the first one ends. */
+static void
+child_detach(const Child *c)
+{
+    ChildReport report = { .step = STEP_DETACHED };
+    pid_t pid = fork();
+
+    if (pid < 0)
+        child_fail(c, STEP_SETUP);
+    if (pid == 0)
+        return;
+    report.value = pid;
+    _exit(write(c->report_fd, &report, sizeof report) == (ssize_t)sizeof report ? 0 : 127);
 }
 
 static void
@@ -124,6 +140,8 @@ child_main(Child *c)
     child_signals(c);
     if (c->spawn->new_session && setsid() < 0)
         child_fail(c, STEP_SETUP);
+    if (c->spawn->detach)
+        child_detach(c);
     child_descriptors(c);
     if (c->spawn->cwd && chdir(c->spawn->cwd) < 0)
         child_fail(c, STEP_CHDIR);
@@ -134,17 +152,16 @@ child_main(Child *c)
 /* ---- in the parent ----------------------------------------------------------------- */
 
 static gboolean
-report_failure(const MsbSpawn *spawn, const ChildFailure *f, GError **error)
+set_failure(const MsbSpawn *spawn, const ChildReport *report, GError **error)
 {
-    switch ((Step)f->step) {
+    switch ((Step)report->step) {
     case STEP_CHDIR:
-        return msb_error_set_errno(error, f->errnum, "cannot start '%s' in directory '%s'", spawn->argv[0],
+        return msb_error_set_errno(error, report->value, "cannot start '%s' in directory '%s'", spawn->argv[0],
                                    spawn->cwd);
     case STEP_EXEC:
-        return msb_error_set_errno(error, f->errnum, "cannot execute '%s'", spawn->argv[0]);
-    case STEP_SETUP:
+        return msb_error_set_errno(error, report->value, "cannot execute '%s'", spawn->argv[0]);
     default:
-        return msb_error_set_errno(error, f->errnum, "cannot set up a process for '%s'", spawn->argv[0]);
+        return msb_error_set_errno(error, report->value, "cannot set up a process for '%s'", spawn->argv[0]);
     }
 }
 
@@ -155,22 +172,35 @@ reap_now(pid_t pid)
         ;
 }
 
-/* FALSE when the child reported a failure (and is reaped). Its end of the pipe closes with the exec. */
+/* TRUE once the program runs: the child's end of the pipe closes with the exec. *pid becomes the detached one. */
 static gboolean
-await_exec(const MsbSpawn *spawn, pid_t pid, int fd, GError **error)
+await_exec(const MsbSpawn *spawn, pid_t *pid, int fd, GError **error)
 {
-    ChildFailure f;
+    gboolean detached = FALSE;
+    ChildReport report;
     ssize_t n;
 
-    do {
-        n = read(fd, &f, sizeof f);
-    } while (n < 0 && errno == EINTR);
-    if (n == 0)
-        return TRUE;
-    reap_now(pid);
-    if (n != (ssize_t)sizeof f)
-        return msb_error_set(error, MSB_ERROR_IO, "cannot start '%s'", spawn->argv[0]);
-    return report_failure(spawn, &f, error);
+    for (;;) {
+        n = read(fd, &report, sizeof report);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n == 0)
+            return detached == spawn->detach ||
+                   msb_error_set(error, MSB_ERROR_IO, "cannot start '%s'", spawn->argv[0]);
+        if (n != (ssize_t)sizeof report)
+            return msb_error_set(error, MSB_ERROR_IO, "cannot start '%s'", spawn->argv[0]);
+        if (report.step != STEP_DETACHED)
+            return set_failure(spawn, &report, error);
+        detached = TRUE;
+        *pid = report.value;
+    }
+}
+
+static gboolean
+open_pidfd(const MsbSpawn *spawn, pid_t pid, int *pidfd, GError **error)
+{
+    *pidfd = pidfd_open(pid, 0);
+    return *pidfd >= 0 || msb_error_set_errno(error, errno, "cannot watch the process of '%s'", spawn->argv[0]);
 }
 
 static int
@@ -192,6 +222,7 @@ msb_process_spawn(const MsbSpawn *spawn, pid_t *pid, int *pidfd, GError **error)
     int report[2];
     Child c = { .spawn = spawn, .parent = getpid(), .high = highest_target(spawn) };
     sigset_t all, old;
+    gboolean started;
     pid_t child;
 
     g_return_val_if_fail(spawn->argv && spawn->argv[0] && spawn->n_fds <= SPAWN_MAX_FDS, FALSE);
@@ -214,19 +245,18 @@ msb_process_spawn(const MsbSpawn *spawn, pid_t *pid, int *pidfd, GError **error)
         return msb_error_set_errno(error, errno, "cannot start a process for '%s'", spawn->argv[0]);
 
     mb_close(mb_steal_fd(&report_write));
-    if (!await_exec(spawn, child, report_read, error))
-        return FALSE;
-    if (pidfd) {
-        *pidfd = pidfd_open(child, 0);
-        if (*pidfd < 0) {
-            int errnum = errno;
-
-            kill(child, SIGKILL);
-            reap_now(child);
-            return msb_error_set_errno(error, errnum, "cannot watch the process of '%s'", spawn->argv[0]);
-        }
-    }
     *pid = child;
+    started = await_exec(spawn, pid, report_read, error);
+    if (spawn->detach || !started)
+        reap_now(child);
+    if (!started)
+        return FALSE;
+    if (pidfd && !open_pidfd(spawn, *pid, pidfd, error)) {
+        kill(*pid, SIGKILL);
+        if (!spawn->detach)
+            reap_now(*pid);
+        return FALSE;
+    }
     return TRUE;
 }
 

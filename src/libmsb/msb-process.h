@@ -26,6 +26,8 @@ typedef struct {
     const MsbFdMap *fds;        /* beyond 0-2; every other descriptor is closed in the child */
     guint n_fds;
     gboolean new_session;       /* setsid() */
+    /* Not our child: its parent is init. It cannot be reaped; *pidfd tells when it ends. */
+    gboolean detach;
     /* Signal the child gets when the *thread* that spawned it ends, 0 = none: spawn from the main thread. */
     int death_signal;
 } MsbSpawn;

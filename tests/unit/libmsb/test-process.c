@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -155,6 +156,38 @@ test_death_signal(void)
     close(q[1]);
 }
 
+/* A detached process is nobody's zombie, and its end still shows. */
+static void
+test_detach(void)
+{
+    const char *argv[] = { "/bin/sh", "-c", "read x", NULL }, *missing[] = { "/nowhere/program", NULL };
+    MsbSpawn spawn = MSB_SPAWN_INIT;
+    g_autoptr(GError) error = NULL;
+    struct pollfd pfd = { .events = POLLIN };
+    int p[2], pidfd;
+    pid_t pid;
+
+    g_assert_cmpint(pipe2(p, O_CLOEXEC), ==, 0);
+    spawn.argv = argv;
+    spawn.stdin_fd = p[0];
+    spawn.detach = TRUE;
+    g_assert_true(msb_process_spawn(&spawn, &pid, &pidfd, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(waitpid(-1, NULL, WNOHANG), ==, -1);
+    g_assert_cmpint(kill(pid, 0), ==, 0);
+    pfd.fd = pidfd;
+    g_assert_cmpint(poll(&pfd, 1, 0), ==, 0);
+    close(p[1]);
+    close(p[0]);
+    g_assert_cmpint(poll(&pfd, 1, 20000), ==, 1);
+    close(pidfd);
+    spawn.argv = missing;
+    spawn.stdin_fd = -1;
+    g_assert_false(msb_process_spawn(&spawn, &pid, NULL, &error));
+    assert_failed_with(error, MSB_ERROR_NOT_FOUND, "cannot execute '/nowhere/program'");
+    g_assert_cmpint(waitpid(-1, NULL, WNOHANG), ==, -1);
+}
+
 static void
 test_reap_timeout(void)
 {
@@ -203,6 +236,7 @@ main(int argc, char **argv)
     g_test_add_func("/process/signals-reset", test_signals_reset);
     g_test_add_func("/process/failures", test_failures);
     g_test_add_func("/process/death-signal", test_death_signal);
+    g_test_add_func("/process/detach", test_detach);
     g_test_add_func("/process/reap-timeout", test_reap_timeout);
     g_test_add_func("/process/run", test_run);
     return g_test_run();
