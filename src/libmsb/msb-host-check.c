@@ -3,13 +3,22 @@
 #include <config.h>
 
 #include <errno.h>
-#include <grp.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "mb-cleanup.h"
 #include "msb-connection.h"
 #include "msb-error.h"
 #include "msb-host.h"
@@ -17,6 +26,10 @@
 #include "msb-plan.h"
 
 #define LOW_SPACE (G_GUINT64_CONSTANT(2) << 30)
+#define LOW_NOFILE 4096
+#define VIRTLOGD_SOCKET "/run/libvirt/virtlogd-sock"
+/* "/run/" + the longest run directory + "/control.sock", out of the 107 bytes that a socket's path may have. */
+#define LONG_HOME (107 - 5 - 32 - 13)
 
 void
 msb_check_free(MsbCheck *check)
@@ -47,6 +60,38 @@ add(GPtrArray *list, const char *name, MsbCheckResult result, char *found, const
     g_ptr_array_add(list, check);
 }
 
+/* An unnamed file in dir with something in it, or -1. */
+static int
+make_probe(const char *dir)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd >= 0 && write(fd, "probe", 5) != 5) {
+        mb_close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void
+check_filesystem(GPtrArray *list, const char *path)
+{
+    mb_autofd int from = make_probe(path), to = make_probe(path);
+
+    if (from < 0 || to < 0) {
+        add(list, "filesystem", MSB_CHECK_WARNING,
+            g_strdup_printf("cannot make a temporary file in %s: %s", path, g_strerror(errno)), NULL);
+        return;
+    }
+    if (fsetxattr(from, "user.msb.probe", "", 1, 0) < 0)
+        add(list, "filesystem", MSB_CHECK_WARNING, g_strdup_printf("no user xattrs in %s: %s", path, g_strerror(errno)),
+            "volumes keep their owners and modes there; choose a place on ext4, xfs or btrfs with MSB_HOME");
+    else if (ioctl(to, FICLONE, from) < 0)
+        add(list, "filesystem", MSB_CHECK_OK, g_strdup("user xattrs; no reflinks, disks are copied sparsely"), NULL);
+    else
+        add(list, "filesystem", MSB_CHECK_OK, g_strdup("user xattrs and reflinks"), NULL);
+}
+
 static void
 check_home(GPtrArray *list, MsbHome *home)
 {
@@ -69,6 +114,11 @@ check_home(GPtrArray *list, MsbHome *home)
     add(list, "state", available < LOW_SPACE ? MSB_CHECK_WARNING : MSB_CHECK_OK,
         g_strdup_printf("%s, %s free", path, size),
         available < LOW_SPACE ? "images and what sandboxes write need space there; MSB_HOME chooses another place" : NULL);
+    if (strlen(path) > LONG_HOME)
+        add(list, "state-path", MSB_CHECK_WARNING,
+            g_strdup_printf("%s is %" G_GSIZE_FORMAT " bytes long: sandboxes with long names will not start", path,
+                            strlen(path)), "set MSB_HOME to a shorter directory");
+    check_filesystem(list, path);
 }
 
 static void
@@ -130,6 +180,27 @@ check_accel(GPtrArray *list)
             "libvirtd then probes QEMU for a minute at every start; chgrp kvm /dev/kvm; chmod 660 /dev/kvm");
 }
 
+static gboolean
+socket_answers(const char *path)
+{
+    mb_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+    g_strlcpy(sa.sun_path, path, sizeof sa.sun_path);
+    return fd >= 0 && connect(fd, (const struct sockaddr *)&sa, sizeof sa) == 0;
+}
+
+/* A user's libvirtd starts its virtlogd itself; the system's does not, and fails to start a machine with a log. */
+static void
+check_virtlogd(GPtrArray *list)
+{
+    if (socket_answers(VIRTLOGD_SOCKET))
+        add(list, "virtlogd", MSB_CHECK_OK, g_strdup(VIRTLOGD_SOCKET), NULL);
+    else
+        add(list, "virtlogd", MSB_CHECK_FAILED, g_strdup("virtlogd does not answer at " VIRTLOGD_SOCKET),
+            "start it: systemctl start virtlogd.socket");
+}
+
 static void
 check_libvirt(GPtrArray *list)
 {
@@ -154,6 +225,8 @@ check_libvirt(GPtrArray *list)
     else
         add(list, "qemu", MSB_CHECK_FAILED, g_strdup("no QEMU with machine type microvm"), "install qemu-system-x86");
     free(capabilities);
+    if (msb_connection_is_system(connection))
+        check_virtlogd(list);
 }
 
 static void
@@ -168,6 +241,31 @@ check_landlock(GPtrArray *list)
             "back-ends are confined by seccomp and lost capabilities alone; boot with lsm=landlock,…");
 }
 
+static void
+check_seccomp(GPtrArray *list)
+{
+    guint32 action = SECCOMP_RET_KILL_PROCESS;
+
+    if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
+        add(list, "seccomp", MSB_CHECK_OK, g_strdup("filters that kill the process"), NULL);
+    else
+        add(list, "seccomp", MSB_CHECK_WARNING, g_strdup_printf("no seccomp filters: %s", g_strerror(errno)),
+            "boot a kernel with CONFIG_SECCOMP_FILTER");
+}
+
+static void
+check_nofile(GPtrArray *list)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    add(list, "open-files", limit.rlim_max < LOW_NOFILE ? MSB_CHECK_WARNING : MSB_CHECK_OK,
+        limit.rlim_max == RLIM_INFINITY ? g_strdup("no limit")
+                                        : g_strdup_printf("at most %" G_GUINT64_FORMAT, (guint64)limit.rlim_max),
+        limit.rlim_max < LOW_NOFILE ? "shared directories need more; raise the hard limit (ulimit -Hn)" : NULL);
+}
+
 GPtrArray *
 msb_host_check(MsbHome *home)
 {
@@ -179,5 +277,7 @@ msb_host_check(MsbHome *home)
     check_accel(list);
     check_libvirt(list);
     check_landlock(list);
+    check_seccomp(list);
+    check_nofile(list);
     return list;
 }
