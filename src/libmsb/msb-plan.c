@@ -28,7 +28,6 @@ msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel 
         in.image_env = msb_image_get_env(image);
         in.image_user = msb_image_get_user(image);
         in.image_workdir = msb_image_get_workdir(image);
-        in.image_reference = msb_image_get_reference(image);
     }
     in.kernel_version = msb_kernel_get_version(kernel);
     in.vmlinux = msb_kernel_get_vmlinux(kernel);
