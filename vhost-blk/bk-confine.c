@@ -17,77 +17,20 @@
 #include <sys/syscall.h>
 
 #include "bk-confine.h"
+#include "vh-syscalls.h"
 
+/* Transfers, and waiting for them when a queue stops; the transport has a list of its own. */
 static const int calls_common[] = {
-    /* transfers */
     SYS_fallocate,
     SYS_fdatasync,
-    SYS_pread64,
     SYS_preadv,
     SYS_preadv2,
-    SYS_pwrite64,
     SYS_pwritev,
     SYS_pwritev2,
-    SYS_read,
-    SYS_write,
-    SYS_writev,
-    /* the front-end: connection, messages, shared memory */
-    SYS_accept4,
-    SYS_close,
-    SYS_fcntl,
-    SYS_fstat,
-    SYS_ftruncate,
-    SYS_lseek,
-    SYS_memfd_create,
-    SYS_newfstatat,
-    SYS_recvmsg,
-    SYS_sendmsg,
-    SYS_sendto,
-    SYS_shutdown,
-    /* loops */
-    SYS_epoll_create1,
-    SYS_epoll_ctl,
-    SYS_epoll_pwait,
-#ifdef SYS_epoll_wait
-    SYS_epoll_wait,
-#endif
-    SYS_eventfd2,
 #ifdef SYS_poll
     SYS_poll,
 #endif
     SYS_ppoll,
-    SYS_restart_syscall,
-    /* memory and threads of libc */
-    SYS_brk,
-    SYS_clock_gettime,
-    SYS_clone,
-    SYS_clone3,
-    SYS_exit,
-    SYS_exit_group,
-    SYS_futex,
-    SYS_getpid,
-    SYS_getrandom,
-    SYS_gettid,
-    SYS_madvise,
-    SYS_mmap,
-    SYS_mprotect,
-    SYS_mremap,
-    SYS_munmap,
-    SYS_prctl,
-    SYS_rseq,
-    SYS_sched_getaffinity,
-    SYS_sched_yield,
-    SYS_set_robust_list,
-    SYS_sysinfo,
-    SYS_tgkill,
-    /* signals */
-#ifdef SYS_alarm
-    SYS_alarm,
-#endif
-    SYS_rt_sigaction,
-    SYS_rt_sigprocmask,
-    SYS_rt_sigreturn,
-    SYS_setitimer,
 };
 
 static const int calls_ring[] = {SYS_io_uring_enter};
@@ -128,6 +71,8 @@ bk_confine(const struct bk_dev *dev, const int *fds, unsigned n_fds, struct mb_c
         .stages = MB_CONFINE_ALL,
         .syscalls = calls,
         .n_syscalls = choose_calls(dev, calls),
+        .more_syscalls = vh_syscalls,
+        .n_more_syscalls = vh_n_syscalls,
     };
     int rc;
 

@@ -169,6 +169,12 @@ set_option(void *opaque, int val, const char *arg)
     return -1;
 }
 
+static bool
+without_socket(void *opaque)
+{
+    return ((const struct bk_options *)opaque)->print_confinement;
+}
+
 static int
 check(const struct bk_options *o)
 {
@@ -201,6 +207,7 @@ bk_options_parse(int argc, char **argv, struct bk_options *opts)
         .capabilities = capabilities,
         .options = long_options,
         .option = set_option,
+        .without_socket = without_socket,
     };
     int rc;
 

@@ -8,7 +8,8 @@
  * next request follows soon.  How long it lasts follows what happens: doubled,
  * up to the limit, when work came shortly after the thread went to sleep;
  * halved when it stayed away longer than the limit.  A disk that is asked
- * rarely is not polled at all.
+ * rarely is not polled at all.  Where work comes just after a search in vain,
+ * again and again, the driver is waiting for our processor: then polling rests.
  *
  * The pool has one request per ring entry.  Their segment lists are mapped,
  * not allocated: only what requests really use becomes memory.
@@ -28,8 +29,10 @@
 #include "bk-req.h"
 
 #define POLL_MIN_NS 4000u
+#define MAX_VAIN 4u
+#define REST_NS 20000000u
 #define TURN_NS 5000000u   /* after this long the worker's loop gets a turn */
-#define NOTIFY_EVERY 16u   /* completions kept from the driver at most while requests are taken */
+#define NOTIFY_EVERY 4u    /* completions kept from the driver at most while requests are taken */
 
 struct bk_queue {
     struct bk_dev *dev;
@@ -41,6 +44,8 @@ struct bk_queue {
     unsigned completed;         /* since the driver was told */
 
     uint32_t poll_ns;
+    unsigned vain;              /* searches of full length in a row that found nothing */
+    uint64_t rest_until;        /* no polling before */
     uint64_t slept_at;          /* 0: did not sleep since */
 
     unsigned n_reqs;
@@ -154,15 +159,19 @@ adapt(struct bk_queue *bq, uint64_t now)
     uint64_t slept = now - bq->slept_at;
     uint32_t max = bq->dev->set.poll_max_ns;
 
-    if (bq->slept_at == 0)
+    if (bq->slept_at == 0 || now < bq->rest_until)
         return;
     bq->slept_at = 0;
-    if (slept <= max)
-        bq->poll_ns = MB_MIN(max, MB_MAX(POLL_MIN_NS, bq->poll_ns * 2));
-    else
-        bq->poll_ns /= 2;
-    if (bq->poll_ns < POLL_MIN_NS)
+    if (bq->vain >= MAX_VAIN) {
+        bq->rest_until = now + REST_NS;
         bq->poll_ns = 0;
+        bq->vain = 0;
+    } else if (slept <= max) {
+        bq->poll_ns = MB_MIN(max, MB_MAX(POLL_MIN_NS, bq->poll_ns * 2));
+    } else {
+        bq->poll_ns = bq->poll_ns / 2 < POLL_MIN_NS ? 0 : bq->poll_ns / 2;
+        bq->vain = 0;
+    }
 }
 
 /* Look for new requests for a moment; true if there are some. Completions are delivered meanwhile. */
@@ -176,8 +185,10 @@ look(struct bk_queue *bq)
     until = now_ns() + bq->poll_ns;
     do {
         for (unsigned i = 0; i < 16; i++) {
-            if (vh_queue_ready(bq->vq))
+            if (vh_queue_ready(bq->vq)) {
+                bq->vain = 0;
                 return true;
+            }
             cpu_relax();
         }
         if (bk_engine_pending(bq->engine) && bk_engine_poll(bq->engine)) {
@@ -185,6 +196,7 @@ look(struct bk_queue *bq)
             notify(bq);
         }
     } while (now_ns() < until);
+    bq->vain += bq->poll_ns == bq->dev->set.poll_max_ns;
     return false;
 }
 

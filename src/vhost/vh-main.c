@@ -181,6 +181,8 @@ parse_all(const struct vh_main_program *prog, void *opaque, int argc, char **arg
     }
     if (optind < argc)
         return usage_error(prog, "unexpected argument", argv[optind]);
+    if (prog->without_socket && prog->without_socket(opaque))
+        return 0;
     if (!opts->socket_path == (opts->fd < 0)) {
         fprintf(stderr, "%s: give either --socket-path or --fd\n", prog->name);
         return usage_error(prog, NULL, NULL);

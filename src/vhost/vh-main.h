@@ -41,6 +41,8 @@ struct vh_main_program {
     const struct option *options;  /* own long options, val >= VH_MAIN_OPT_FIRST, zero-terminated */
     /* Own option val with its argument; 0, or -1 after a message on stderr. */
     int (*option)(void *opaque, int val, const char *arg);
+    /* True when what the options ask for needs no socket (--print-confinement, say). Optional. */
+    bool (*without_socket)(void *opaque);
 };
 #define VH_MAIN_OPT_FIRST 1000
 

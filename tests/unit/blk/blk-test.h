@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bk-image.h"
+#include "mb-cleanup.h"
 #include "bk-pool.h"
 #include "tap.h"
 
