@@ -256,7 +256,7 @@ int ag_probe_choose(const struct ag_part *parts, unsigned n);
 
 /* ---- ag-dev.c ------------------------------------------------------------------- */
 
-#define AG_DEVICE_WAIT_MS 30000
+#define AG_DEVICE_WAIT_MS 15000
 
 /* Uevents from here on; open before looking, so that none is missed. */
 int ag_dev_events(void) MB_MUST_CHECK;

@@ -27,21 +27,21 @@ static inline int
 host_send(struct host *h, struct mp_enc *e)
 {
     size_t done = 0;
+    int error = 0;
 
-    while (done < e->len) {
+    while (!error && done < e->len) {
         struct pollfd p = { .fd = h->fd, .events = POLLOUT };
-        ssize_t r;
+        ssize_t r = poll(&p, 1, h->timeout_ms) > 0 ? write(h->fd, e->buf + done, e->len - done) : 0;
 
-        if (poll(&p, 1, h->timeout_ms) <= 0)
-            return -ETIMEDOUT;
-        r = write(h->fd, e->buf + done, e->len - done);
-        if (r < 0 && errno != EINTR && errno != EAGAIN)
-            return -errno;
         if (r > 0)
             done += (size_t)r;
+        else if (r == 0)
+            error = -ETIMEDOUT;
+        else if (errno != EINTR && errno != EAGAIN)
+            error = -errno;
     }
     mp_enc_clear(e);
-    return 0;
+    return error;
 }
 
 /* The next frame: 1, or 0 at the end of the stream, or -errno (-ETIMEDOUT). */
@@ -146,7 +146,8 @@ host_signal(struct host *h, uint32_t session, uint32_t signo)
     return mp_enc_end(&e) < 0 ? -EMSGSIZE : host_send(h, &e);
 }
 
-/* Take one frame of the session in: 1 = it is over, 0 = it goes on. Credit is given back at once. */
+/* Take one frame of the session in: 1 = it is over, 0 = it goes on. Credit is given back at once, if anybody
+ * is there to take it. */
 static inline int
 host_take(struct host *h, uint32_t session, const struct mp_header *head, const uint8_t *p, struct host_result *r)
 {
@@ -163,7 +164,8 @@ host_take(struct host *h, uint32_t session, const struct mp_header *head, const 
     case MP_STDERR:
         x = head->type == MP_STDOUT ? host_append(&r->out, &r->out_len, p, head->length)
                                     : host_append(&r->err, &r->err_len, p, head->length);
-        return x < 0 ? x : host_credit(h, session, head->type == MP_STDOUT ? 1 : 2, head->length);
+        (void)host_credit(h, session, head->type == MP_STDOUT ? 1 : 2, head->length);
+        return x;
     case MP_EXEC_FAILED:
         x = mp_exec_failed_decode(&f, p, head->length);
         r->failed = true;
