@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * INIT and DESTROY, and what concerns the filesystem as a whole.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "fs-core.h"
+#include "fs-ops.h"
+#include "mb-log.h"
+
+/* Clients older than this (Linux 5.4, the first with virtio-fs) are not served. */
+#define OLDEST_MINOR 31u
+
+/*
+ * What is used of what the client offers:
+ *   ASYNC_READ, ASYNC_DIO, PARALLEL_DIROPS    requests of one file or directory side by side
+ *   BIG_WRITES, MAX_PAGES                     requests of up to 1 MiB
+ *   ATOMIC_O_TRUNC                            one request for open(O_TRUNC)
+ *   DONT_MASK                                 the umask comes along, for set-ID and identity
+ *   AUTO_INVAL_DATA                           cached data is dropped when mtime or size changed
+ *   DO_READDIRPLUS, READDIRPLUS_AUTO          attributes together with names, where they are used
+ *   POSIX_LOCKS, FLOCK_LOCKS                  locks on the host, for all who share the directory
+ *   HANDLE_KILLPRIV_V2                        set-ID bits are cleared here, no look-up per write
+ *   SUBMOUNTS                                 other host filesystems below are mounts to the guest
+ *   SETXATTR_EXT, INIT_EXT                    larger forms of two structures
+ *   CACHE_SYMLINKS                            (cache=always)
+ */
+#define WANTED \
+    ((uint64_t)FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_BIG_WRITES | FUSE_MAX_PAGES | \
+     FUSE_ATOMIC_O_TRUNC | FUSE_DONT_MASK | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | \
+     FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS | FUSE_HANDLE_KILLPRIV_V2 | FUSE_SUBMOUNTS | FUSE_SETXATTR_EXT | \
+     FUSE_INIT_EXT)
+
+static uint64_t
+choose_flags(const struct fs *fs, const struct fuse_init_in *in)
+{
+    uint64_t offered = in->flags, wanted = WANTED;
+
+    if (offered & FUSE_INIT_EXT)
+        offered |= (uint64_t)in->flags2 << 32;
+    if (fs->config.cache == FS_CACHE_NONE)
+        wanted &= ~(uint64_t)(FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO);
+    if (fs->config.cache == FS_CACHE_ALWAYS) {
+        wanted &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
+        wanted |= FUSE_CACHE_SYMLINKS;
+    }
+    return offered & wanted;
+}
+
+int
+fs_op_init(struct fs_req *req)
+{
+    struct fs *fs = req->fs;
+    struct fuse_init_in in = {0};
+    struct fuse_init_out *out;
+    uint64_t flags;
+
+    memcpy(&in, req->arg, MB_MIN(req->arg_len, sizeof(in)));
+    if (in.major < FUSE_KERNEL_VERSION || (in.major == FUSE_KERNEL_VERSION && in.minor < OLDEST_MINOR)) {
+        mb_warn_limited("the guest speaks FUSE %u.%u; 7.%u is the oldest version served", in.major, in.minor,
+                        OLDEST_MINOR);
+        return -EPROTO;
+    }
+    out = fs_req_reply(req, MB_MIN(sizeof(*out), fs_req_room(req)));
+    out->major = FUSE_KERNEL_VERSION;
+    out->minor = FUSE_KERNEL_MINOR_VERSION;
+    /* A client of a later major version sends INIT again with ours. */
+    if (in.major > FUSE_KERNEL_VERSION)
+        return 0;
+    flags = choose_flags(fs, &in);
+    out->max_readahead = in.max_readahead;
+    out->flags = (uint32_t)flags;
+    out->flags2 = (uint32_t)(flags >> 32);
+    out->max_background = 64;
+    out->congestion_threshold = 48;
+    out->max_write = FS_MAX_WRITE;
+    out->time_gran = 1;
+    out->max_pages = FS_MAX_WRITE / 4096;
+    /* A second INIT comes from a guest that started again. */
+    if (atomic_load(&fs->init_flags))
+        mb_debug("INIT again");
+    atomic_store(&fs->init_flags, flags | FS_INITIALIZED);
+    return 0;
+}
+
+int
+fs_op_destroy(struct fs_req *req)
+{
+    /* Nothing that the guest holds may be used after this; the tables are cleared when the
+     * device is reset, with all queues at rest. */
+    atomic_store(&req->fs->init_flags, 0);
+    return 0;
+}
+
+int
+fs_op_statfs(struct fs_req *req)
+{
+    fs_auto_node struct fs_node_ref node = {req->fs, fs_node_get(req->fs, req->hdr.nodeid)};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    struct fuse_statfs_out *out;
+    struct statfs st;
+    int r;
+
+    if (!node.node)
+        return -ESTALE;
+    r = fs_node_fd(req->fs, node.node, &fd);
+    if (r < 0)
+        return r;
+    if (fstatfs(fd.fd, &st) < 0)
+        return -errno;
+    out = fs_req_reply(req, sizeof(*out));
+    out->st = (struct fuse_kstatfs){
+        .blocks = st.f_blocks,
+        .bfree = st.f_bfree,
+        .bavail = st.f_bavail,
+        .files = st.f_files,
+        .ffree = st.f_ffree,
+        .bsize = (uint32_t)st.f_bsize,
+        .namelen = (uint32_t)MB_MIN((uint64_t)st.f_namelen, (uint64_t)NAME_MAX),
+        .frsize = (uint32_t)st.f_frsize,
+    };
+    return 0;
+}
+
+int
+fs_op_syncfs(struct fs_req *req)
+{
+    if (req->fs->config.read_only)
+        return 0;
+    return syncfs(req->fs->sync_fd) < 0 ? -errno : 0;
+}

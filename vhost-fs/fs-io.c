@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * READ, WRITE and the other operations on open files.
+ *
+ * A read is tried without waiting first: what the page cache holds is there
+ * at once, and only a read that needs the disk goes to a thread that may wait.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "fs-core.h"
+#include "fs-ops.h"
+#include "mb-iov.h"
+#include "mb-overflow.h"
+
+/* The open file that the request names. */
+static int
+get_file(struct fs_req *req, uint64_t nodeid, uint64_t fh, struct fs_handle **handle)
+{
+    fs_auto_node struct fs_node_ref node = {req->fs, fs_node_get(req->fs, nodeid)};
+
+    if (!node.node)
+        return -ESTALE;
+    *handle = fs_handle_get(req->fs, fh, node.node, false);
+    return *handle ? 0 : -EBADF;
+}
+
+/* preadv2() that restarts; a filesystem that cannot tell whether it would wait, waits. */
+static ssize_t
+read_some(int fd, const struct iovec *iov, int n, uint64_t offset, int flags)
+{
+    ssize_t got;
+
+    do {
+        got = preadv2(fd, iov, n, (off_t)offset, flags);
+        if (got < 0 && errno == EOPNOTSUPP && flags)
+            flags = 0;
+        else if (got >= 0 || errno != EINTR)
+            break;
+    } while (true);
+    return got < 0 ? -errno : got;
+}
+
+int
+fs_op_read(struct fs_req *req)
+{
+    const struct fuse_read_in *in = FS_ARG(req, struct fuse_read_in);
+    fs_auto_handle struct fs_handle *handle = NULL;
+    int flags = req->may_wait ? 0 : RWF_NOWAIT;
+    struct iovec *iov = req->worker->iov;
+    size_t want = MB_MIN(MB_MIN(in->size, FS_MAX_WRITE), fs_req_room(req));
+    unsigned n;
+    int r;
+
+    r = get_file(req, req->hdr.nodeid, in->fh, &handle);
+    if (r < 0)
+        return r;
+    if (!mb_range_within(in->offset, want, INT64_MAX))
+        return -EINVAL;
+    r = fs_req_data_in(req, want);
+    if (r < 0)
+        return r;
+    n = (unsigned)r;
+    while (n && req->data_len < want) {
+        ssize_t got = read_some(handle->fd, iov, (int)n, in->offset + req->data_len, flags);
+
+        if (got == -EAGAIN && flags) {
+            req->data_len = 0;
+            return FS_OP_WAIT;
+        }
+        if (got < 0)
+            return (int)got;
+        if (got == 0)
+            break;
+        req->data_len += (size_t)got;
+        mb_iov_cut_front(&iov, &n, (size_t)got);
+    }
+    return 0;
+}
+
+int
+fs_op_write(struct fs_req *req)
+{
+    const struct fuse_write_in *in = FS_ARG(req, struct fuse_write_in);
+    fs_auto_handle struct fs_handle *handle = NULL;
+    ssize_t put;
+    int n, r;
+
+    r = get_file(req, req->hdr.nodeid, in->fh, &handle);
+    if (r < 0)
+        return r;
+    if (!handle->writable)
+        return -EBADF;
+    if (in->size > FS_MAX_WRITE || !mb_range_within(in->offset, in->size, INT64_MAX))
+        return -EINVAL;
+    if (handle->sync && !req->may_wait)
+        return FS_OP_WAIT;
+    n = fs_req_data_out(req, sizeof(*in), in->size);
+    if (n < 0)
+        return n;
+    if (in->write_flags & FUSE_WRITE_KILL_SUIDGID) {
+        struct fs_fd fd = {.fd = handle->fd, .real = true, .handle = handle};
+
+        r = fs_ident_kill_suid(req->fs, handle->node, &fd);
+        if (r < 0)
+            return r;
+    }
+    do {
+        put = pwritev2(handle->fd, req->worker->iov, n, (off_t)in->offset, 0);
+    } while (put < 0 && errno == EINTR);
+    if (put < 0)
+        return -errno;
+    ((struct fuse_write_out *)fs_req_reply(req, sizeof(struct fuse_write_out)))->size = (uint32_t)put;
+    return 0;
+}
+
+int
+fs_op_fsync(struct fs_req *req)
+{
+    const struct fuse_fsync_in *in = FS_ARG(req, struct fuse_fsync_in);
+    fs_auto_handle struct fs_handle *handle = NULL;
+    int r = get_file(req, req->hdr.nodeid, in->fh, &handle);
+
+    if (r < 0)
+        return r;
+    r = in->fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(handle->fd) : fsync(handle->fd);
+    return r < 0 ? -errno : 0;
+}
+
+int
+fs_op_fallocate(struct fs_req *req)
+{
+    const struct fuse_fallocate_in *in = FS_ARG(req, struct fuse_fallocate_in);
+    const uint32_t modes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
+                           FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+    fs_auto_handle struct fs_handle *handle = NULL;
+    int r = get_file(req, req->hdr.nodeid, in->fh, &handle);
+
+    if (r < 0)
+        return r;
+    if (!handle->writable)
+        return -EBADF;
+    if (in->mode & ~modes)
+        return -EOPNOTSUPP;
+    if (in->length == 0 || !mb_range_within(in->offset, in->length, INT64_MAX))
+        return -EINVAL;
+    do {
+        r = fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
+    } while (r < 0 && errno == EINTR);
+    return r < 0 ? -errno : 0;
+}
+
+int
+fs_op_lseek(struct fs_req *req)
+{
+    const struct fuse_lseek_in *in = FS_ARG(req, struct fuse_lseek_in);
+    fs_auto_handle struct fs_handle *handle = NULL;
+    int r = get_file(req, req->hdr.nodeid, in->fh, &handle);
+    off_t at;
+
+    if (r < 0)
+        return r;
+    if ((in->whence != SEEK_DATA && in->whence != SEEK_HOLE) || in->offset > INT64_MAX)
+        return -EINVAL;
+    at = lseek(handle->fd, (off_t)in->offset, (int)in->whence);
+    if (at < 0)
+        return -errno;
+    ((struct fuse_lseek_out *)fs_req_reply(req, sizeof(struct fuse_lseek_out)))->offset = (uint64_t)at;
+    return 0;
+}
+
+int
+fs_op_copy_file_range(struct fs_req *req)
+{
+    const struct fuse_copy_file_range_in *in = FS_ARG(req, struct fuse_copy_file_range_in);
+    fs_auto_handle struct fs_handle *from = NULL;
+    fs_auto_handle struct fs_handle *to = NULL;
+    off_t off_in = (off_t)in->off_in, off_out = (off_t)in->off_out;
+    size_t len = MB_MIN(in->len, UINT64_C(0x7ffff000));
+    ssize_t done;
+    int r;
+
+    if (!mb_range_within(in->off_in, len, INT64_MAX) || !mb_range_within(in->off_out, len, INT64_MAX))
+        return -EINVAL;
+    r = get_file(req, req->hdr.nodeid, in->fh_in, &from);
+    if (r == 0)
+        r = get_file(req, in->nodeid_out, in->fh_out, &to);
+    if (r < 0)
+        return r;
+    if (in->flags)
+        return -EINVAL;
+    if (!to->writable)
+        return -EBADF;
+    do {
+        done = copy_file_range(from->fd, &off_in, to->fd, &off_out, len, 0);
+    } while (done < 0 && errno == EINTR);
+    if (done < 0)
+        return -errno;
+    ((struct fuse_write_out *)fs_req_reply(req, sizeof(struct fuse_write_out)))->size = (uint32_t)done;
+    return 0;
+}

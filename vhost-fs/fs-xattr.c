@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Extended attributes: the primitives of fs-xattr.h and the four operations.
+ * The identity attribute does not exist for the guest.  POSIX ACLs are refused:
+ * they would change what the host lets whom do, which is not the guest's to
+ * decide.
+ */
+#include <config.h>
+
+#include "fs-xattr.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "fs-core.h"
+#include "fs-ops.h"
+#include "fs-path.h"
+
+#define ACL_PREFIX "system.posix_acl_"
+
+/* ---- primitives --------------------------------------------------------------------------------- */
+
+ssize_t
+fs_xattr_get(const struct fs_fd *fd, const char *name, void *value, size_t size)
+{
+    struct fs_fd_path path;
+    ssize_t len;
+
+    if (fd->real) {
+        len = fgetxattr(fd->fd, name, value, size);
+    } else {
+        path = fs_path_of_fd(fd->fd);
+        len = getxattr(path.s, name, value, size);
+    }
+    return len < 0 ? -errno : len;
+}
+
+int
+fs_xattr_set(const struct fs_fd *fd, const char *name, const void *value, size_t size, int flags)
+{
+    struct fs_fd_path path;
+
+    if (fd->real)
+        return fsetxattr(fd->fd, name, value, size, flags) < 0 ? -errno : 0;
+    path = fs_path_of_fd(fd->fd);
+    return setxattr(path.s, name, value, size, flags) < 0 ? -errno : 0;
+}
+
+int
+fs_xattr_remove(const struct fs_fd *fd, const char *name)
+{
+    struct fs_fd_path path;
+
+    if (fd->real)
+        return fremovexattr(fd->fd, name) < 0 ? -errno : 0;
+    path = fs_path_of_fd(fd->fd);
+    return removexattr(path.s, name) < 0 ? -errno : 0;
+}
+
+ssize_t
+fs_xattr_list(const struct fs_fd *fd, char *list, size_t size)
+{
+    struct fs_fd_path path;
+    ssize_t len;
+
+    if (fd->real) {
+        len = flistxattr(fd->fd, list, size);
+    } else {
+        path = fs_path_of_fd(fd->fd);
+        len = listxattr(path.s, list, size);
+    }
+    return len < 0 ? -errno : len;
+}
+
+/* ---- operations ----------------------------------------------------------------------------------- */
+
+static bool
+is_hidden(const char *name)
+{
+    return fs_ident_is_private(name) || strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0;
+}
+
+/* The attribute named at offset of the arguments, and the file. */
+static int
+get_target(struct fs_req *req, size_t offset, const char **name, size_t *next, struct fs_node_ref *node,
+           struct fs_fd *fd)
+{
+    size_t end;
+
+    *name = fs_req_string(req, offset, &end);
+    if (!*name || end - offset == 1)
+        return -EINVAL;
+    if (end - offset - 1 > XATTR_NAME_MAX)
+        return -ERANGE;
+    if (next)
+        *next = end;
+    if (fs_ident_is_private(*name))
+        return -EACCES;
+    if (is_hidden(*name))
+        return -EOPNOTSUPP;
+    node->node = fs_node_get(req->fs, req->hdr.nodeid);
+    if (!node->node)
+        return -ESTALE;
+    return fs_node_fd(req->fs, node->node, fd);
+}
+
+static bool
+is_single_root(const struct fs_req *req, const struct fs_node *node)
+{
+    return req->fs->single && node == req->fs->root;
+}
+
+/* A value or a list of len bytes lies in the reply buffer; the guest has room for size of
+ * them, or asks (with size 0) how many there are. */
+static int
+reply_sized(struct fs_req *req, size_t len, uint32_t size)
+{
+    if (size == 0) {
+        struct fuse_getxattr_out *out = fs_req_reply(req, sizeof(*out));
+
+        out->size = (uint32_t)len;
+        return 0;
+    }
+    if (len > size || len > fs_req_room(req))
+        return -ERANGE;
+    req->reply_len = len;
+    return 0;
+}
+
+int
+fs_op_getxattr(struct fs_req *req)
+{
+    const struct fuse_getxattr_in *in = FS_ARG(req, struct fuse_getxattr_in);
+    fs_auto_node struct fs_node_ref node = {req->fs, NULL};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    const char *name;
+    ssize_t len;
+    int r;
+
+    r = get_target(req, sizeof(*in), &name, NULL, &node, &fd);
+    if (r < 0)
+        return r;
+    if (is_single_root(req, node.node))
+        return -ENODATA;
+    len = fs_xattr_get(&fd, name, req->worker->reply, FS_MAX_XATTR);
+    return len < 0 ? (int)len : reply_sized(req, (size_t)len, in->size);
+}
+
+int
+fs_op_setxattr(struct fs_req *req)
+{
+    bool ext = atomic_load_explicit(&req->fs->init_flags, memory_order_relaxed) & FUSE_SETXATTR_EXT;
+    size_t fixed = ext ? sizeof(struct fuse_setxattr_in) : FUSE_COMPAT_SETXATTR_IN_SIZE;
+    const struct fuse_setxattr_in *in = FS_ARG(req, struct fuse_setxattr_in);
+    fs_auto_node struct fs_node_ref node = {req->fs, NULL};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    const char *name;
+    size_t value;
+    int r;
+
+    if (in->flags & ~(uint32_t)(XATTR_CREATE | XATTR_REPLACE))
+        return -EINVAL;
+    r = get_target(req, fixed, &name, &value, &node, &fd);
+    if (r < 0)
+        return r;
+    if (in->size > FS_MAX_XATTR || in->size > req->arg_len - value)
+        return in->size > FS_MAX_XATTR ? -E2BIG : -EINVAL;
+    if (is_single_root(req, node.node))
+        return -EPERM;
+    return fs_xattr_set(&fd, name, req->arg + value, in->size, (int)in->flags);
+}
+
+int
+fs_op_listxattr(struct fs_req *req)
+{
+    const struct fuse_getxattr_in *in = FS_ARG(req, struct fuse_getxattr_in);
+    fs_auto_node struct fs_node_ref node = {req->fs, fs_node_get(req->fs, req->hdr.nodeid)};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    char *list = (char *)req->worker->reply;
+    size_t at, kept = 0, n;
+    ssize_t len;
+    int r;
+
+    if (!node.node)
+        return -ESTALE;
+    if (is_single_root(req, node.node))
+        return reply_sized(req, 0, in->size);
+    r = fs_node_fd(req->fs, node.node, &fd);
+    if (r < 0)
+        return r;
+    len = fs_xattr_list(&fd, list, FS_MAX_XATTR);
+    if (len < 0)
+        return (int)len;
+    for (at = 0; at < (size_t)len; at += n) {
+        n = strnlen(list + at, (size_t)len - at) + 1;
+        if (!is_hidden(list + at)) {
+            memmove(list + kept, list + at, n);
+            kept += n;
+        }
+    }
+    return reply_sized(req, kept, in->size);
+}
+
+int
+fs_op_removexattr(struct fs_req *req)
+{
+    fs_auto_node struct fs_node_ref node = {req->fs, NULL};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    const char *name;
+    int r;
+
+    r = get_target(req, 0, &name, NULL, &node, &fd);
+    if (r < 0)
+        return r;
+    return is_single_root(req, node.node) ? -EPERM : fs_xattr_remove(&fd, name);
+}
