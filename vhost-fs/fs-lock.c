@@ -249,8 +249,13 @@ waiter_main(void *data)
 {
     struct fs_lock_waiter *w = data;
     struct fs *fs = w->fs;
-    int r = wait_for_lock(w);
+    sigset_t wake;
+    int r;
 
+    sigemptyset(&wake);
+    sigaddset(&wake, WAKE_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
+    r = wait_for_lock(w);
     pthread_mutex_lock(&fs->locks.lock);
     waiter_unlink(w);
     pthread_mutex_unlock(&fs->locks.lock);

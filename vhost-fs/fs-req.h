@@ -52,6 +52,7 @@ struct fs_req {
     bool may_wait;              /* this thread may block for long */
     void (*done)(struct fs_req *req);
     void *opaque;
+    struct fs_req *next;        /* for lists of whoever has the request */
 
     size_t written;             /* result: bytes of the reply, 0: no reply belongs to it */
 
