@@ -341,8 +341,8 @@ read_created(MsbConfig *c, MsbJsonReader *r)
     if (!text)
         return;
     when = g_date_time_new_from_iso8601(text, NULL);
-    if (!when) {
-        msb_json_reader_fail(r, "'created' is '%s', which is not a time", text);
+    if (!when || g_date_time_to_unix(when) < 0) {
+        msb_json_reader_fail(r, "'created' is '%s', which is not a time since 1970", text);
         return;
     }
     c->created = g_date_time_to_unix(when) * G_USEC_PER_SEC + g_date_time_get_microsecond(when);
