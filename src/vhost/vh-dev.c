@@ -148,6 +148,7 @@ on_message(void *data, uint32_t events MB_UNUSED)
     int r = vh_msg_read(&dev->reader, dev->sock);
 
     if (r > 0) {
+        dev->talked = true;
         r = vh_dev_handle(dev, &dev->reader.msg);
         vh_msg_clear(&dev->reader.msg);
     }
@@ -186,7 +187,7 @@ vh_dev_serve(struct vh_dev *dev, struct vh_loop *loop, int sock)
     int r;
 
     dev->sock = sock;
-    dev->hung_up = false;
+    dev->hung_up = dev->talked = false;
     dev->error = 0;
     set_timeouts(sock);
     r = vh_loop_add(loop, sock, EPOLLIN | EPOLLRDHUP, on_message, dev);

@@ -22,6 +22,7 @@
 #include "mb-io.h"
 #include "mb-log.h"
 #include "mb-parse.h"
+#include "vh-dev-priv.h"
 #include "vh-mem.h"
 
 /* Draining the queues after SIGTERM may take so long; then the process ends anyway. */
@@ -410,7 +411,8 @@ serve_all(const struct vh_main_options *opts, struct vh_dev *dev, struct vh_loop
             r = next_front_end(loop, listen_fd, &conn_fd);
         if (r == 0) {
             r = vh_dev_serve(dev, loop, mb_steal_fd(&conn_fd));
-            if (r <= 0 && opts->reconnect && listen_fd >= 0)
+            /* Someone who only looked whether the socket is served was no front-end. */
+            if (r <= 0 && (opts->reconnect || !dev->talked) && listen_fd >= 0)
                 continue;
         }
         mb_close(conn_fd);

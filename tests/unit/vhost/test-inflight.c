@@ -8,11 +8,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mb-log.h"
@@ -68,14 +68,15 @@ kill_toy(struct vu *vu, pid_t pid)
 static bool
 wait_noted(const struct vh_inflight_queue *part, unsigned n)
 {
+    struct timespec pause = {.tv_nsec = 100000};
     unsigned i, noted, tries;
 
-    for (tries = 0; tries < 10000000; tries++) {
+    for (tries = 0; tries < 100000; tries++) {
         for (i = noted = 0; i < SIZE; i++)
             noted += __atomic_load_n(&part->desc[i].inflight, __ATOMIC_ACQUIRE);
         if (noted >= n)
             return true;
-        sched_yield();
+        nanosleep(&pause, NULL);
     }
     return false;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
-#include <sched.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -140,8 +139,7 @@ test_suppression(struct vu_options o, const char *what)
     *(char *)out.iov_base = 'H';
     for (i = 0; i < 50; i++)
         vu_submit(rig.vu, 0, &out, 1, &in, 1, i == 49 ? VU_KICK : 0, &rig);
-    while (rig.toy.served < 50)
-        sched_yield();
+    ok(toy_wait_served(&rig.toy, 50), "%s: 50 requests are held", what);
     out = (struct iovec){vu_alloc(rig.vu, 1, 1), 1};
     *(char *)out.iov_base = 'R';
     vu_submit(rig.vu, 0, &out, 1, &in, 1, VU_KICK, &rig);
@@ -162,7 +160,6 @@ test_no_interrupt(void)
     struct rig rig;
     struct iovec out, in;
     void *token;
-    int r;
 
     if (!open_rig(&rig, (struct vu_options){.features_off = BIT(VIRTIO_RING_F_EVENT_IDX)}))
         return;
@@ -170,9 +167,9 @@ test_no_interrupt(void)
     out = (struct iovec){vu_alloc(rig.vu, 1, 1), 1};
     in = (struct iovec){vu_alloc(rig.vu, 1, 1), 1};
     vu_submit(rig.vu, 0, &out, 1, &in, 1, VU_KICK, &rig);
-    while ((r = vu_poll(rig.vu, 0, &token, NULL)) == 0)
-        sched_yield();
-    eq_int(r, 1, "no interrupt wanted: the request completes");
+    ok(toy_wait_served(&rig.toy, 1), "no interrupt wanted: the request is taken");
+    eq_int(vu_stop_queue(rig.vu, 0), 1, "the queue stops behind it");
+    eq_int(vu_poll(rig.vu, 0, &token, NULL), 1, "it is complete");
     eq_int(vu_wait(rig.vu, 0, 50, &token, NULL), -ETIMEDOUT, "and nothing is signalled");
     eq_int(rig.vu->q[0].calls, 0, "not even in vain");
     close_rig(&rig);
@@ -239,8 +236,7 @@ test_stop_drains(void)
     *(char *)out.iov_base = 'H';
     for (i = 0; i < 10; i++)
         vu_submit(rig.vu, 0, &out, 1, &in, 1, VU_KICK, &rig);
-    while (rig.toy.served < 10)
-        sched_yield();
+    ok(toy_wait_served(&rig.toy, 10), "the device takes ten requests");
     eq_int(vu_poll(rig.vu, 0, NULL, NULL), 0, "ten requests are held");
     eq_int(vu_stop_queue(rig.vu, 0), 10, "the queue stops at 10");
     while (vu_poll(rig.vu, 0, NULL, NULL) == 1)

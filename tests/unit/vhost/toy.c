@@ -5,13 +5,14 @@
 #include "toy.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <signal.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mb-iov.h"
@@ -168,14 +169,33 @@ serve(void *data)
 }
 
 int
+toy_init(struct toy *t)
+{
+    t->dev = vh_dev_new(&toy_ops, t);
+    return t->dev ? 0 : -1;
+}
+
+bool
+toy_wait_served(const struct toy *t, unsigned n)
+{
+    struct timespec pause = {.tv_nsec = 100000};
+    unsigned tries;
+
+    for (tries = 0; tries < 100000; tries++) {
+        if (t->served >= n)
+            return true;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+int
 toy_start(struct toy *t)
 {
     int pair[2];
 
-    if (!t->dev)
-        t->dev = vh_dev_new(&toy_ops, t);
     t->loop = vh_loop_new();
-    if (!t->dev || !t->loop || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    if (toy_init(t) < 0 || !t->loop || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return -1;
     t->sock = pair[1];
     if (pthread_create(&t->thread, NULL, serve, t) != 0)
@@ -211,9 +231,8 @@ toy_fork(int *sock, bool stamp)
 
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         close(pair[0]);
-        t.dev = vh_dev_new(&toy_ops, &t);
         t.loop = vh_loop_new();
-        if (!t.dev || !t.loop)
+        if (toy_init(&t) < 0 || !t.loop)
             _exit(1);
         serve(&t);
         vh_loop_free(t.loop);

@@ -30,10 +30,16 @@ struct toy {
     bool stamp;                 /* the first reply byte is the number of the request, from 0 */
 };
 
+/* The device, for those who serve it themselves. 0 or -1. */
+int toy_init(struct toy *t);
+
 /* Serve one front-end on a thread; returns the front-end's end of the socket. */
 int toy_start(struct toy *t);
 /* Wait until the front-end went (quit: tell the device to end); the result of vh_dev_serve(). */
 int toy_join(struct toy *t, bool quit);
+
+/* Wait until the device took n requests: false at the deadline. */
+bool toy_wait_served(const struct toy *t, unsigned n);
 
 /* The same in a child process, to be killed; its pid. */
 pid_t toy_fork(int *sock, bool stamp);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The layers below the back-ends need libc and nothing else.  This program
+ * takes in all of src/base (but confinement), src/proto and src/vhost
+ * (--whole-archive) and links without default libraries but libc: whoever adds
+ * a dependency there finds that it does not link.  It is a test as well: run,
+ * it looks at what it depends on.
+ */
+#include <config.h>
+
+#include <link.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tap.h"
+#include "vh-main.h"
+
+static const char *const allowed[] = {"libc.so", "ld-linux", "linux-vdso", "libpthread.so",
+                                      /* what a sanitizer build brings */
+                                      "libasan.so", "libubsan.so", "libtsan.so", "liblsan.so", "libm.so", "libdl.so",
+                                      "libstdc++.so", "libgcc_s.so", "librt.so"};
+
+static int
+check_object(struct dl_phdr_info *info, size_t size, void *data)
+{
+    const char *name = strrchr(info->dlpi_name, '/') ? strrchr(info->dlpi_name, '/') + 1 : info->dlpi_name;
+    bool good = *name == '\0';
+    unsigned i;
+
+    for (i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++)
+        good = good || strncmp(name, allowed[i], strlen(allowed[i])) == 0;
+    ok(good, "'%s' is of libc or the compiler", *name ? name : "the program itself");
+    return 0;
+}
+
+int
+main(void)
+{
+    dl_iterate_phdr(check_object, NULL);
+    ok(vh_main_serve != NULL, "the transport is linked in");
+    return tap_done();
+}
