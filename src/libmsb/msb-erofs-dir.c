@@ -109,6 +109,33 @@ mark_opaque(MsbErofsWriter *writer, MsbErofsDir *dir, GError **error)
     return TRUE;
 }
 
+static char *
+path_of(MsbErofsTree *tree, guint32 id)
+{
+    g_autoptr(GString) path = g_string_new(NULL);
+
+    while (id != MSB_EROFS_ROOT_NODE) {
+        const MsbErofsNode *node = msb_erofs_tree_node(tree, id);
+
+        if (path->len > 0)
+            g_string_prepend_c(path, '/');
+        g_string_prepend_len(path, node->name, node->name_length);
+        id = node->parent;
+    }
+    return g_string_free(g_steal_pointer(&path), FALSE);
+}
+
+/* A directory without an entry of its own: somebody else may know what it is like. */
+static gboolean
+ask_about(MsbErofsWriter *writer, guint32 id, MsbErofsDir *dir, GError **error)
+{
+    g_autofree char *path = path_of(writer->tree, id);
+    MsbErofsEntry entry = {.path = path, .attr = dir->attr};
+
+    return writer->implicit(&entry, writer->implicit_data, error) &&
+           msb_erofs_set_directory(writer, dir, &entry, FALSE, error);
+}
+
 static MsbErofsInode
 directory_inode(const MsbErofsDir *dir)
 {
@@ -170,6 +197,8 @@ place_directories(MsbErofsWriter *writer, GArray *order, GError **error)
         MsbErofsDir *dir = msb_erofs_tree_node(writer->tree, id)->u.dir;
 
         msb_erofs_tree_sort(writer->tree, dir, scratch);
+        if (dir->implicit && writer->implicit && id != root && !ask_about(writer, id, dir, error))
+            return FALSE;
         if (dir->opaque && !mark_opaque(writer, dir, error))
             return FALSE;
         if (!place_directory(writer, id, error))

@@ -4,8 +4,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "mb-io.h"
 #include "msb-erofs-format.h"
 #include "msb-erofs-out.h"
 #include "msb-error.h"
@@ -28,21 +28,9 @@ msb_erofs_out_clear(MsbErofsOut *out)
 gboolean
 msb_erofs_out_pwrite(int fd, guint64 position, const void *bytes, gsize n, GError **error)
 {
-    const guint8 *p = bytes;
+    int r = mb_pwrite_full(fd, bytes, n, (off_t)position);
 
-    while (n > 0) {
-        gssize done = pwrite(fd, p, n, (off_t)position);
-
-        if (done < 0) {
-            if (errno == EINTR)
-                continue;
-            return msb_error_set_errno(error, errno, "write the EROFS image");
-        }
-        p += done;
-        position += (guint64)done;
-        n -= (gsize)done;
-    }
-    return TRUE;
+    return r == 0 || msb_error_set_errno(error, -r, "write the EROFS image");
 }
 
 gboolean

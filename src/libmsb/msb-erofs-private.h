@@ -47,6 +47,8 @@ struct _MsbErofsWriter {
     gboolean chunked;           /* some file is chunk-based */
     GHashTable *links;          /* nid → Link, of inodes with several names */
     guint64 whiteout_nid;
+    MsbErofsImplicit implicit;  /* may be NULL */
+    gpointer implicit_data;
     MsbErofsFile file;
 };
 
@@ -62,6 +64,9 @@ typedef struct {
 gboolean msb_erofs_prefix_error(GError **error, const char *path);
 /* The node that an entry of this type will be, its old content gone. */
 MsbErofsNode *msb_erofs_enter(MsbErofsWriter *writer, const char *path, guint8 type, GError **error);
+/* Give a directory the attributes of an entry. */
+gboolean msb_erofs_set_directory(MsbErofsWriter *writer, MsbErofsDir *dir, const MsbErofsEntry *entry,
+                                 gboolean all_shared, GError **error);
 /* The extended attributes of an entry into writer->xattr; the first entry's time becomes that of compact inodes. */
 gboolean msb_erofs_begin_entry(MsbErofsWriter *writer, const MsbErofsEntry *entry, gboolean all_shared,
                                GError **error);

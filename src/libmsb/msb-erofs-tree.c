@@ -319,7 +319,7 @@ msb_erofs_tree_make_dir(MsbErofsTree *tree, guint32 id)
 
     if (!dir)
         return FALSE;
-    *dir = (MsbErofsDir){.attr.mode = S_IFDIR | 0755, .first_child = MSB_EROFS_NO_NODE};
+    *dir = (MsbErofsDir){.attr.mode = S_IFDIR | 0755, .first_child = MSB_EROFS_NO_NODE, .implicit = TRUE};
     /* What a lower layer has under a name that was taken away must not show through. */
     dir->opaque = node->whiteout;
     msb_erofs_tree_reset(tree, id);

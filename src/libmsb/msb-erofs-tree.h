@@ -36,6 +36,7 @@ typedef struct {
     guint32 first_child;
     guint32 n_children, n_subdirs;
     gboolean opaque;
+    gboolean implicit;       /* no entry of its own */
     gboolean tail_inline;    /* with size */
     guint64 size;            /* of its directory data: known when the image is finished */
     guint64 data;            /* position of its whole blocks */

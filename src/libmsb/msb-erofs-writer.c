@@ -241,14 +241,11 @@ typed(const MsbErofsAttr *attr, guint32 type)
 /* ---- entries ------------------------------------------------------------------ */
 
 gboolean
-msb_erofs_writer_add_dir(MsbErofsWriter *writer, const MsbErofsEntry *entry, GError **error)
+msb_erofs_set_directory(MsbErofsWriter *writer, MsbErofsDir *dir, const MsbErofsEntry *entry, gboolean all_shared,
+                        GError **error)
 {
-    MsbErofsNode *node = msb_erofs_enter(writer, entry->path, MSB_EROFS_FT_DIR, error);
-    MsbErofsDir *dir;
-
-    if (!node || !msb_erofs_begin_entry(writer, entry, node->name_length == 0, error))
+    if (!msb_erofs_begin_entry(writer, entry, all_shared, error))
         return FALSE;
-    dir = node->u.dir;
     dir->attr = typed(&entry->attr, S_IFDIR);
     dir->xattr_size = writer->xattr->len;
     dir->xattr = NULL;
@@ -259,6 +256,24 @@ msb_erofs_writer_add_dir(MsbErofsWriter *writer, const MsbErofsEntry *entry, GEr
         memcpy(dir->xattr, writer->xattr->data, dir->xattr_size);
     }
     return TRUE;
+}
+
+gboolean
+msb_erofs_writer_add_dir(MsbErofsWriter *writer, const MsbErofsEntry *entry, GError **error)
+{
+    MsbErofsNode *node = msb_erofs_enter(writer, entry->path, MSB_EROFS_FT_DIR, error);
+
+    if (!node)
+        return FALSE;
+    node->u.dir->implicit = FALSE;
+    return msb_erofs_set_directory(writer, node->u.dir, entry, node->name_length == 0, error);
+}
+
+void
+msb_erofs_writer_set_implicit(MsbErofsWriter *writer, MsbErofsImplicit implicit, gpointer data)
+{
+    writer->implicit = implicit;
+    writer->implicit_data = data;
 }
 
 gboolean

@@ -19,7 +19,7 @@
  * The bytes depend on the entries alone: no time, no random numbers, no UUID.
  *
  * Rules of names: leading "/" and "./" are nothing; missing directories are
- * made (0755, root:root, mtime 0); symbolic links in the middle of a path are
+ * made (0755, root:root, mtime 0, unless somebody knows better); symbolic links in the middle of a path are
  * resolved inside the image; a later entry of a name replaces an earlier one,
  * except that a directory keeps its children when it comes again.
  *
@@ -69,6 +69,12 @@ gboolean msb_erofs_writer_begin_file(MsbErofsWriter *writer, const MsbErofsEntry
                                      gboolean sparse, GError **error);
 gboolean msb_erofs_writer_write(MsbErofsWriter *writer, guint64 offset, const void *bytes, gsize n, GError **error);
 gboolean msb_erofs_writer_end_file(MsbErofsWriter *writer, GError **error);
+
+/* Asked for every directory but the root that has no entry of its own, when the image is finished: what are its
+ * attributes (of lower layers)? entry has the path and the defaults; what it points to is the function's until the
+ * next call. */
+typedef gboolean (*MsbErofsImplicit)(MsbErofsEntry *entry, gpointer data, GError **error);
+void msb_erofs_writer_set_implicit(MsbErofsWriter *writer, MsbErofsImplicit implicit, gpointer data);
 
 /* Directories, shared attributes and, last, the superblock. Does not fsync. */
 gboolean msb_erofs_writer_finish(MsbErofsWriter *writer, GError **error);

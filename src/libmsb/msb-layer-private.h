@@ -3,7 +3,6 @@
 #ifndef MSB_LAYER_PRIVATE_H
 #define MSB_LAYER_PRIVATE_H
 
-#include "msb-erofs-writer.h"
 #include "msb-layer.h"
 
 G_BEGIN_DECLS

@@ -316,7 +316,11 @@ msb_layer_from_archive(struct archive *archive, int out_fd, const MsbLayerOption
     Layer layer = {archive, NULL, options ? options : &defaults, cancellable, .xattrs = xattrs, .owned = owned};
 
     layer.writer = writer = msb_layer_new_writer(out_fd, layer.options, error);
-    if (!writer || !add_entries(&layer, error) || !msb_erofs_writer_finish(writer, error))
+    if (!writer)
+        return FALSE;
+    if (layer.options->implicit)
+        msb_erofs_writer_set_implicit(writer, layer.options->implicit, layer.options->implicit_data);
+    if (!add_entries(&layer, error) || !msb_erofs_writer_finish(writer, error))
         return FALSE;
     report(&layer, TRUE);
     return TRUE;

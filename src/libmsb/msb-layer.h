@@ -9,6 +9,8 @@
 #include <archive.h>
 #include <gio/gio.h>
 
+#include "msb-erofs-writer.h"
+
 G_BEGIN_DECLS
 
 typedef struct {
@@ -18,6 +20,8 @@ typedef struct {
     gboolean squash_owner;     /* directory source: everything belongs to root (0:0) */
     void (*progress)(guint64 bytes, gpointer data);
     gpointer progress_data;
+    MsbErofsImplicit implicit; /* archive source: attributes of directories that have no entry, may be NULL */
+    gpointer implicit_data;
 } MsbLayerOptions;
 
 /* Convert what archive (opened, positioned before its first entry) holds. out_fd: an empty regular

@@ -13,29 +13,12 @@
 #include <unistd.h>
 
 #include "mb-cleanup.h"
+#include "mb-io.h"
 #include "msb-error.h"
 #include "msb-ext4.h"
 
 #define COPY_BUFFER (256u << 10)
 #define COPY_AT_ONCE ((gsize)1 << 30)
-
-/* Write all of it; FALSE with errno. */
-static gboolean
-write_all(int fd, const guint8 *bytes, gsize n, off_t offset)
-{
-    while (n > 0) {
-        gssize done = pwrite(fd, bytes, n, offset);
-
-        if (done < 0 && errno == EINTR)
-            continue;
-        if (done < 0)
-            return FALSE;
-        bytes += done;
-        n -= (gsize)done;
-        offset += done;
-    }
-    return TRUE;
-}
 
 static gboolean
 copy_by_hand(int from, int to, off_t offset, off_t end)
@@ -43,14 +26,13 @@ copy_by_hand(int from, int to, off_t offset, off_t end)
     g_autofree guint8 *buffer = g_malloc(COPY_BUFFER);
 
     while (offset < end) {
-        gssize n = pread(from, buffer, MIN((gsize)(end - offset), COPY_BUFFER), offset);
+        gssize n = mb_pread_full(from, buffer, MIN((gsize)(end - offset), COPY_BUFFER), offset);
+        int r = n == 0 ? -EIO : n < 0 ? (int)n : mb_pwrite_full(to, buffer, (gsize)n, offset);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n == 0)
-            errno = EIO;
-        if (n <= 0 || !write_all(to, buffer, (gsize)n, offset))
+        if (r < 0) {
+            errno = -r;
             return FALSE;
+        }
         offset += n;
     }
     return TRUE;
