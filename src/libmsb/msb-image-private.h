@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the files behind msb-image.h share, by the file that implements it. */
+#ifndef MSB_IMAGE_PRIVATE_H
+#define MSB_IMAGE_PRIVATE_H
+
+#include "msb-archive.h"
+#include "msb-store-layer.h"
+
+G_BEGIN_DECLS
+
+/* ---- msb-image.c ---- */
+/* The image of a manifest in the store. reference may be NULL: then it is shown by its digest. */
+MsbImage *msb_image_read(MsbHome *home, const char *reference, const char *digest, gint64 created, GError **error);
+
+/* ---- msb-image-load.c ---- */
+/* What one load does. */
+typedef struct {
+    MsbStore *store;
+    MsbArchive *archive;
+    MsbProgressFunc progress;
+    gpointer progress_data;
+    GCancellable *cancellable;
+} MsbImageLoad;
+
+/* An image whose content is in the store now, with the names it has in the archive. */
+typedef struct {
+    char *digest;          /* of the manifest */
+    GPtrArray *names;      /* of strings, as the archive has them */
+} MsbLoadedImage;
+
+void msb_loaded_image_free(MsbLoadedImage *image);
+
+/* A layer from a file of the archive. digest, diff_ids and index as in MsbLayerSource. */
+MsbOciDescriptor *msb_image_load_layer(MsbImageLoad *load, const char *file, const char *what, const char *digest,
+                                       const char *const *diff_ids, guint index, GError **error);
+/* Refuse a configuration that does not fit the host or the layers. */
+gboolean msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *what, GError **error);
+
+/* ---- msb-image-load-oci.c, msb-image-load-docker.c ---- */
+/* All images of the archive for this host (element-type MsbLoadedImage), their content in the store. */
+GPtrArray *msb_image_load_oci(MsbImageLoad *load, GError **error);
+GPtrArray *msb_image_load_docker(MsbImageLoad *load, GError **error);
+
+/* ---- msb-tar-dir.c ---- */
+/* A directory as a tar, written to fd. squash_owner: everything belongs to root. */
+gboolean msb_tar_from_directory(const char *dir, int fd, gboolean squash_owner, GCancellable *cancellable,
+                                GError **error);
+
+G_END_DECLS
+
+#endif
