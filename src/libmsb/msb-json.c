@@ -10,15 +10,16 @@
 #include "msb-json.h"
 
 /*
- * NULL if the text is safe for a parser that recurses: brackets nest at most
- * MSB_JSON_MAX_DEPTH deep.  json-glib also takes comments and other quotes,
- * which JSON has not and which would hide brackets from this scan: refused.
+ * NULL if the text is safe for a parser that recurses: one object or list, its
+ * brackets at most MSB_JSON_MAX_DEPTH deep.  json-glib also takes comments and
+ * other quotes, which JSON has not and which would hide brackets from this
+ * scan, and leaks what stands before a second value: all refused.
  */
 static const char *
 find_unsafe(const char *text, gsize len)
 {
     guint depth = 0;
-    gboolean in_string = FALSE;
+    gboolean in_string = FALSE, ended = FALSE;
     gsize i;
 
     for (i = 0; i < len; i++) {
@@ -31,6 +32,12 @@ find_unsafe(const char *text, gsize len)
                 i++;
             else if (c == '"')
                 in_string = FALSE;
+        } else if (g_ascii_isspace(c)) {
+            continue;
+        } else if (ended) {
+            return "something follows its end";
+        } else if (depth == 0 && c != '[' && c != '{') {
+            return "neither an object nor a list";
         } else if (c == '"') {
             in_string = TRUE;
         } else if (c == '/' || c == '\'' || c == '#' || c == '`') {
@@ -38,8 +45,8 @@ find_unsafe(const char *text, gsize len)
         } else if (c == '[' || c == '{') {
             if (++depth > MSB_JSON_MAX_DEPTH)
                 return "nested too deeply";
-        } else if ((c == ']' || c == '}') && depth > 0) {
-            depth--;
+        } else if (c == ']' || c == '}') {
+            ended = --depth == 0;
         }
     }
     return NULL;
@@ -53,6 +60,10 @@ msb_json_parse(const char *what, const char *text, gsize len, GError **error)
     const char *unsafe;
     JsonNode *root;
 
+    if (len == 0) {
+        msb_error_set(error, MSB_ERROR_CORRUPT, "%s is empty", what);
+        return NULL;
+    }
     if (len > G_MAXSSIZE || !g_utf8_validate_len(text, len, NULL)) {
         msb_error_set(error, MSB_ERROR_CORRUPT, "%s is not JSON: it is not UTF-8 text", what);
         return NULL;

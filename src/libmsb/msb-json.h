@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 /* Nesting above this is refused before json-glib, which recurses, sees the text. */
 #define MSB_JSON_MAX_DEPTH 64
 
-/* Parse text (len bytes, UTF-8). CORRUPT, with what ("image config", a path) in front. */
+/* Parse one object or list (len bytes, UTF-8). CORRUPT, with what ("image config", a path) in front. */
 JsonNode *msb_json_parse(const char *what, const char *text, gsize len, GError **error);
 /* One line without trailing newline, or indented by two (transfer full). */
 char *msb_json_to_string(JsonNode *node, gboolean pretty);

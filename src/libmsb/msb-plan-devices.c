@@ -73,35 +73,29 @@ end_argv(MsbPlan *plan, MsbDevice *device, GPtrArray *argv)
 
 /* ---- disks ------------------------------------------------------------------------------- */
 
-/* The option takes PATH[,name=NAME]: a comma in PATH would end it. */
-static gboolean
-add_concat_file(GPtrArray *argv, const char *path, const char *name, GError **error)
+/* The last comma ends the path: it may have others in it. */
+static void
+add_concat_file(GPtrArray *argv, const char *path, const char *name)
 {
-    if (strchr(path, ','))
-        return msb_error_set(error, MSB_ERROR_INVALID,
-                             "'%s' has a comma in its path; set MSB_HOME to a directory without one", path);
     take_arg(argv, g_strdup_printf("--file=%s,name=%s", path, name));
-    return TRUE;
 }
 
-static gboolean
-add_layers(MsbPlan *plan, const MsbPlanInput *in, GError **error)
+static void
+add_layers(MsbPlan *plan, const MsbPlanInput *in)
 {
     MsbDevice *device = device_new(plan, MSB_DEVICE_BLK, "layers", TRUE);
     GPtrArray *argv = begin_argv(in->vhost_blk, device);
-    gboolean good = TRUE;
     guint i;
 
     take_arg(argv, g_strdup("--concat"));
     take_arg(argv, g_strconcat("--disk-id=", plan->uuid, NULL));
-    for (i = 0; i < in->n_layers && good; i++) {
+    for (i = 0; i < in->n_layers; i++) {
         g_autofree char *name = g_strdup_printf("layer%u", i);
 
-        good = add_concat_file(argv, in->layers[i], name, error);
+        add_concat_file(argv, in->layers[i], name);
     }
-    good = good && add_concat_file(argv, in->modules_image, "modules", error);
+    add_concat_file(argv, in->modules_image, "modules");
     end_argv(plan, device, argv);
-    return good;
 }
 
 static void
@@ -204,8 +198,7 @@ msb_plan_add_devices(MsbPlan *plan, const MsbPlanInput *in, GError **error)
     g_autofree char *upper = g_build_filename(plan->state_dir, "upper.raw", NULL);
     guint i;
 
-    if (!add_layers(plan, in, error))
-        return FALSE;
+    add_layers(plan, in);
     switch (msb_config_get_root_kind(in->config)) {
     case MSB_ROOT_IMAGE:
         add_disk(plan, in, "upper", upper, FALSE);

@@ -240,7 +240,7 @@ test_long_paths(Fixture *f, gconstpointer data)
 {
     g_autofree char *longname = g_strnfill(60, 'h'), *deep = g_build_filename(f->dir, longname, NULL);
     g_autoptr(MsbHome) home = msb_home_open(deep, NULL);
-    g_autofree char *name = g_strnfill(128, 'n'), *comma = g_build_filename(f->dir, "a,b", NULL);
+    g_autofree char *name = g_strnfill(128, 'n');
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbPlan) hashed = NULL;
 
@@ -250,10 +250,6 @@ test_long_paths(Fixture *f, gconstpointer data)
     f->in.home = home;
     g_assert_null(msb_plan_build(&f->in, &error));
     assert_failed_with(error, MSB_ERROR_INVALID, "set MSB_HOME to a shorter directory");
-    f->in.home = f->home;
-    f->in.modules_image = comma;
-    g_assert_null(msb_plan_build(&f->in, &error));
-    assert_failed_with(error, MSB_ERROR_INVALID, "comma");
 }
 
 /* ---- the host ------------------------------------------------------------------------------ */
