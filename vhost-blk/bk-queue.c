@@ -8,8 +8,11 @@
  * next request follows soon.  How long it lasts follows what happens: doubled,
  * up to the limit, when work came shortly after the thread went to sleep;
  * halved when it stayed away longer than the limit.  A disk that is asked
- * rarely is not polled at all.  Where work comes just after a search in vain,
- * again and again, the driver is waiting for our processor: then polling rests.
+ * rarely is not polled at all.
+ *
+ * Where somebody else wants the processor (the search was interrupted, or work
+ * comes just after a search in vain, again and again), polling takes from the
+ * driver what it wants to give: then it rests, each time twice as long.
  *
  * The pool has one request per ring entry.  Their segment lists are mapped,
  * not allocated: only what requests really use becomes memory.
@@ -29,8 +32,10 @@
 #include "bk-req.h"
 
 #define POLL_MIN_NS 4000u
-#define MAX_VAIN 4u
-#define REST_NS 20000000u
+#define POLL_MAX_VAIN 4u
+#define POLL_GAP_NS 20000u        /* a step of the search that took longer was interrupted */
+#define REST_MIN_NS 20000000u
+#define REST_MAX_NS 640000000u
 #define TURN_NS 5000000u   /* after this long the worker's loop gets a turn */
 #define NOTIFY_EVERY 4u    /* completions kept from the driver at most while requests are taken */
 
@@ -45,7 +50,7 @@ struct bk_queue {
 
     uint32_t poll_ns;
     unsigned vain;              /* searches of full length in a row that found nothing */
-    uint64_t rest_until;        /* no polling before */
+    uint64_t rest_ns, rest_until; /* no polling before, and how long it was */
     uint64_t slept_at;          /* 0: did not sleep since */
 
     unsigned n_reqs;
@@ -153,6 +158,19 @@ burst(struct bk_queue *bq)
 
 /* ---- polling --------------------------------------------------------------------------- */
 
+/* No polling for a while. */
+static void
+rest(struct bk_queue *bq, uint64_t now)
+{
+    bool again = now < bq->rest_until + bq->rest_ns;
+
+    bq->rest_ns = again ? MB_MIN(2 * bq->rest_ns, REST_MAX_NS) : REST_MIN_NS;
+    bq->rest_until = now + bq->rest_ns;
+    bq->poll_ns = 0;
+    bq->vain = 0;
+}
+
+/* How long to look next time, from how long the thread slept now. */
 static void
 adapt(struct bk_queue *bq, uint64_t now)
 {
@@ -162,10 +180,8 @@ adapt(struct bk_queue *bq, uint64_t now)
     if (bq->slept_at == 0 || now < bq->rest_until)
         return;
     bq->slept_at = 0;
-    if (bq->vain >= MAX_VAIN) {
-        bq->rest_until = now + REST_NS;
-        bq->poll_ns = 0;
-        bq->vain = 0;
+    if (bq->vain >= POLL_MAX_VAIN) {
+        rest(bq, now);
     } else if (slept <= max) {
         bq->poll_ns = MB_MIN(max, MB_MAX(POLL_MIN_NS, bq->poll_ns * 2));
     } else {
@@ -174,28 +190,44 @@ adapt(struct bk_queue *bq, uint64_t now)
     }
 }
 
+/* New requests or finished transfers, in about a microsecond of looking. */
+static bool
+look_briefly(struct bk_queue *bq)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        if (vh_queue_ready(bq->vq))
+            return true;
+        cpu_relax();
+    }
+    if (bk_engine_pending(bq->engine) && bk_engine_poll(bq->engine)) {
+        bk_engine_submit(bq->engine);
+        notify(bq);
+    }
+    return false;
+}
+
 /* Look for new requests for a moment; true if there are some. Completions are delivered meanwhile. */
 static bool
 look(struct bk_queue *bq)
 {
-    uint64_t until;
+    uint64_t now, last, until;
 
     if (bq->poll_ns == 0)
         return false;
-    until = now_ns() + bq->poll_ns;
+    now = now_ns();
+    until = now + bq->poll_ns;
     do {
-        for (unsigned i = 0; i < 16; i++) {
-            if (vh_queue_ready(bq->vq)) {
-                bq->vain = 0;
-                return true;
-            }
-            cpu_relax();
+        if (look_briefly(bq)) {
+            bq->vain = 0;
+            return true;
         }
-        if (bk_engine_pending(bq->engine) && bk_engine_poll(bq->engine)) {
-            bk_engine_submit(bq->engine);
-            notify(bq);
+        last = now;
+        now = now_ns();
+        if (now - last > POLL_GAP_NS) {
+            rest(bq, now);
+            return vh_queue_ready(bq->vq);
         }
-    } while (now_ns() < until);
+    } while (now < until);
     bq->vain += bq->poll_ns == bq->dev->set.poll_max_ns;
     return false;
 }
