@@ -87,6 +87,21 @@ test_storage_daemon(void)
     unlink(sock);
 }
 
+/* virtiofsd names it after the socket, and leaves it behind. */
+static void
+remove_pid_file(const char *sock)
+{
+    char path[128];
+    int prefix = snprintf(path, sizeof(path), "/run/virtiofsd/"), i;
+
+    snprintf(path + prefix, sizeof(path) - (size_t)prefix, "%s.pid", sock);
+    for (i = prefix; path[i]; i++) {
+        if (path[i] == '/')
+            path[i] = '.';
+    }
+    unlink(path);
+}
+
 static void
 test_virtiofsd(void)
 {
@@ -129,8 +144,7 @@ test_virtiofsd(void)
     unlink(path);
     rmdir(shared);
     unlink(sock);
-    snprintf(path, sizeof(path), "%s.pid", sock);
-    unlink(path);
+    remove_pid_file(sock);
 }
 
 int
