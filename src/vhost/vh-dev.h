@@ -5,7 +5,8 @@
  *
  * Threads: messages are handled on the protocol thread (the one that runs
  * vh_dev_run()).  Each queue that the front-end starts gets a worker thread
- * with a loop of its own; started/process/stopped are called there.  The
+ * with a loop of its own (stack 512 KiB, all signals blocked);
+ * started/process/stopped are called there.  The
  * protocol thread waits for a queue to stop (all its requests completed)
  * before it answers GET_VRING_BASE, changes the memory table or resets.
  */

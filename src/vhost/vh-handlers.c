@@ -135,57 +135,42 @@ reset_device(struct vh_dev *dev, struct vh_msg *msg)
 
 /* ---- memory ---------------------------------------------------------------------------- */
 
-/* Memory changes while nothing uses it: running queues are drained and started again. */
-struct paused {
-    bool was_running[VH_DEV_MAX_QUEUES];
-};
-
+/*
+ * Memory changes while nothing uses it: running queues are drained, and
+ * afterwards every queue that can run is started (again).  One whose rings are
+ * not in memory any more stays stopped, which the front-end hears through its
+ * err descriptor: the message itself was about memory and went well.
+ */
 static void
-pause_queues(struct vh_dev *dev, struct paused *p)
+resume_queues(struct vh_dev *dev)
 {
     unsigned i;
 
     for (i = 0; i < dev->ops->max_queues; i++) {
-        p->was_running[i] = dev->queues[i].running;
-        vh_dev_stop_queue(&dev->queues[i]);
+        if (vh_dev_start_queue(dev, &dev->queues[i]) < 0)
+            vh_queue_break(&dev->queues[i], "it does not start with the memory as it is now");
     }
-}
-
-static int
-resume_queues(struct vh_dev *dev, const struct paused *p)
-{
-    int result = 0;
-    unsigned i;
-
-    for (i = 0; i < dev->ops->max_queues; i++) {
-        int r = p->was_running[i] ? vh_dev_start_queue(dev, &dev->queues[i]) : 0;
-
-        if (r < 0)
-            result = r;
-    }
-    return result;
 }
 
 static int
 set_mem_table(struct vh_dev *dev, struct vh_msg *msg)
 {
     const struct vh_mem_table *t = &msg->u.memory;
-    struct paused paused;
     unsigned i;
     int r = 0;
 
     if (t->n_regions > VH_MEM_TABLE_MAX || t->n_regions != msg->n_fds ||
         msg->size < offsetof(struct vh_mem_table, region) + t->n_regions * sizeof(t->region[0]))
         return -EINVAL;
-    pause_queues(dev, &paused);
+    vh_dev_stop_all(dev);
     vh_mem_clear(&dev->mem);
     for (i = 0; i < t->n_regions && r == 0; i++)
         r = vh_mem_add(&dev->mem, &t->region[i], msg->fds[i]);
-    if (r < 0) {
+    if (r < 0)
         vh_mem_clear(&dev->mem);
-        return r;
-    }
-    return resume_queues(dev, &paused);
+    else
+        resume_queues(dev);
+    return r;
 }
 
 static int
@@ -197,25 +182,23 @@ get_max_mem_slots(struct vh_dev *dev, struct vh_msg *msg)
 static int
 add_mem_reg(struct vh_dev *dev, struct vh_msg *msg)
 {
-    struct paused paused;
-    int r, resumed;
+    int r;
 
-    pause_queues(dev, &paused);
+    vh_dev_stop_all(dev);
     r = vh_mem_add(&dev->mem, &msg->u.region.region, msg->fds[0]);
-    resumed = resume_queues(dev, &paused);
-    return r < 0 ? r : resumed;
+    resume_queues(dev);
+    return r;
 }
 
 static int
 rem_mem_reg(struct vh_dev *dev, struct vh_msg *msg)
 {
-    struct paused paused;
-    int r, resumed;
+    int r;
 
-    pause_queues(dev, &paused);
+    vh_dev_stop_all(dev);
     r = vh_mem_remove(&dev->mem, &msg->u.region.region);
-    resumed = resume_queues(dev, &paused);
-    return r < 0 ? r : resumed;
+    resume_queues(dev);
+    return r;
 }
 
 /* ---- rings ------------------------------------------------------------------------------- */
@@ -403,8 +386,12 @@ set_config(struct vh_dev *dev, struct vh_msg *msg)
 static int
 set_backend_req_fd(struct vh_dev *dev, struct vh_msg *msg)
 {
-    vh_dev_set_backend_fd(dev, vh_msg_steal_fd(msg, 0));
-    return 0;
+    /* A front-end that does not read must not hold up whoever has news. */
+    int r = mb_set_nonblock(msg->fds[0], true);
+
+    if (r == 0)
+        vh_dev_set_backend_fd(dev, vh_msg_steal_fd(msg, 0));
+    return r;
 }
 
 /* ---- in-flight region ---------------------------------------------------------------------- */

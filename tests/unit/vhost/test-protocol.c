@@ -173,7 +173,7 @@ test_slots(void)
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
 
-/* The region that the rings are in goes away under a running queue. */
+/* The region that the rings are in goes away under a running queue, and comes back. */
 static void
 test_memory_goes(void)
 {
@@ -182,11 +182,40 @@ test_memory_goes(void)
 
     if (!open_rig(&rig, (struct vu_options){.queues = 1}))
         return;
+    ok(echo_works(rig.vu), "a queue runs");
     s.region = (struct vh_mem_region_msg){VU_GPA_BASE, rig.vu->mem_size, (uintptr_t)rig.vu->mem, 0};
-    eq_int(vu_request(rig.vu, VH_REM_MEM_REG, &s, sizeof(s), NULL, 0), -EREMOTEIO,
-           "removing the memory of a running ring: the front-end hears that it cannot run");
-    eq_int(rig.toy.started, 1, "it ran once");
-    eq_int(rig.toy.stopped, 1, "and stopped");
+    eq_int(vu_request(rig.vu, VH_REM_MEM_REG, &s, sizeof(s), NULL, 0), 0, "its memory is removed");
+    eq_int(rig.toy.stopped, 1, "it stopped");
+    eq_int(vu_wait_err(rig.vu, 0, VU_TIMEOUT_MS), 1, "the front-end hears of it");
+    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &rig.vu->mem_fd, 1), 0, "the memory comes back");
+    ok(echo_works(rig.vu), "and the queue goes on");
+    eq_int(rig.toy.started, 2, "started anew");
+    eq_int(close_rig(&rig), 0, "the connection lived on");
+}
+
+/* The same with a whole table, of which the first has a region that overlaps. */
+static void
+test_bad_table(void)
+{
+    struct vh_mem_table t = {.n_regions = 2};
+    const uint32_t size = offsetof(struct vh_mem_table, region) + 2 * sizeof(t.region[0]);
+    struct rig rig;
+    int fds[2];
+
+    if (!open_rig(&rig, (struct vu_options){.protocol_off = BIT(VH_PROTOCOL_F_CONFIGURE_MEM_SLOTS)}))
+        return;
+    fds[0] = fds[1] = rig.vu->mem_fd;
+    t.region[0] = (struct vh_mem_region_msg){VU_GPA_BASE, rig.vu->mem_size, (uintptr_t)rig.vu->mem, 0};
+    t.region[1] = (struct vh_mem_region_msg){VU_GPA_BASE + 4096, 4096, 0, 0};
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO, "a table with an overlap is refused");
+    t.region[1] = (struct vh_mem_region_msg){0, 4096, 0, 0};
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 1), -EREMOTEIO, "one with too few descriptors too");
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size - 1, fds, 2), -EREMOTEIO, "and one that is cut short");
+    t.n_regions = UINT32_MAX;
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO, "and one of 2^32 - 1 regions");
+    t.n_regions = 2;
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), 0, "a good one is taken");
+    ok(echo_works(rig.vu), "and the queue goes on");
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
 
@@ -427,6 +456,7 @@ main(void)
     test_backend_channel();
     test_slots();
     test_memory_goes();
+    test_bad_table();
     test_ring_setup();
     test_ring_messages();
     test_framing();
