@@ -16,12 +16,11 @@
 
 #include "mb-cleanup.h"
 #include "msb-error.h"
+#include "msb-sandbox-private.h"
 #include "sv-console.h"
 #include "sv-log.h"
 #include "sv-run-private.h"
 
-#define BOOT_TIMEOUT_KVM_MS 60000u
-#define BOOT_TIMEOUT_TCG_MS 180000u
 #define TAIL_LINES 12u
 
 /* ---- timings ------------------------------------------------------------------------------------ */
@@ -91,12 +90,7 @@ boot_expired(gpointer data)
 static void
 arm_deadline(SvRun *run, const char *accel)
 {
-    const char *env = g_getenv("MSB_BOOT_TIMEOUT");
-    guint64 ms;
-
-    run->boot_timeout_ms = g_str_equal(accel, "tcg") ? BOOT_TIMEOUT_TCG_MS : BOOT_TIMEOUT_KVM_MS;
-    if (env && *env && msb_parse_duration(env, &ms, NULL) && ms > 0 && ms < G_MAXINT)
-        run->boot_timeout_ms = (guint)ms;
+    run->boot_timeout_ms = msb_sandbox_boot_timeout_ms(accel);
     run->boot_timer = g_timeout_add(run->boot_timeout_ms, boot_expired, run);
 }
 

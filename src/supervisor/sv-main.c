@@ -11,7 +11,6 @@
  */
 #include <config.h>
 
-#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -81,23 +80,16 @@ parse(int argc, char **argv, Options *options)
     return -1;
 }
 
-/* Nothing of the one who started us is kept: session, directory, terminal, limits. */
+/* A process of its own. Standard output and error are the log already, if msb started us. */
 static void
 settle(void)
 {
     struct rlimit files;
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     (void)setsid();
     (void)!chdir("/");
     umask(077);
     signal(SIGPIPE, SIG_IGN);
-    if (null_fd >= 0) {
-        for (int fd = 0; fd <= 2; fd++)
-            (void)dup2(null_fd, fd);
-        if (null_fd > 2)
-            close(null_fd);
-    }
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
@@ -114,8 +106,7 @@ main(int argc, char **argv)
 
     if (status >= 0)
         return status;
-    if (options.ready_fd >= 0)
-        settle();
+    settle();
     msb_connection_enable_events();
     run = sv_run_new(options.home, options.name, options.ready_fd, &error);
     if (!run) {

@@ -9,10 +9,10 @@
 
 #include "mb-cleanup.h"
 #include "msb-error.h"
+#include "msb-sandbox-private.h"
 #include "sv-log.h"
 #include "sv-run-private.h"
 
-#define CONFIG_VERSION G_MAXINT64      /* msb_config_from_json() looks at it */
 #define SIGNAL_GRACE_MS 10000
 /* An ephemeral sandbox waits that long for one more client. */
 #define QUIET_MS 2000u
@@ -42,20 +42,9 @@ take_lock(SvRun *run, GError **error)
 static gboolean
 load_config(SvRun *run, GError **error)
 {
-    g_autofree char *dir = msb_home_sandbox_dir(run->home, run->name);
-    g_autofree char *path = g_build_filename(dir, "config.json", NULL);
-    g_autoptr(JsonObject) object = msb_state_load(path, CONFIG_VERSION, error);
-    g_autoptr(JsonNode) node = NULL;
-
-    if (!object)
-        return FALSE;
-    node = json_node_init_object(json_node_alloc(), object);
-    run->config = msb_config_from_json(node, error);
-    if (!run->config) {
-        g_prefix_error(error, "%s: ", path);
-        return FALSE;
-    }
-    return msb_config_validate(run->config, error);
+    run->config = msb_sandbox_load_config(run->home, run->name, error);
+    return run->config && msb_config_validate(run->config, error) &&
+           msb_sandbox_check_sources(run->home, run->config, error);
 }
 
 static gboolean
@@ -181,12 +170,11 @@ record_end(SvRun *run)
 static void
 remove_sandbox(SvRun *run)
 {
-    g_autofree char *dir = msb_home_sandbox_dir(run->home, run->name);
     g_autoptr(GError) error = NULL;
 
     sv_log_close();
     g_clear_pointer(&run->exec_log, sv_exec_log_free);
-    if (!msb_paths_remove_tree(dir, &error))
+    if (!msb_sandbox_discard(run->home, run->name, NULL, &error))
         sv_warn("%s", error->message);
 }
 
