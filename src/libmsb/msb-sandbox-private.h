@@ -44,7 +44,9 @@ gboolean msb_sandbox_check_sources(MsbHome *home, const MsbConfig *config, GErro
  * ended, and remove it all if it is ephemeral. Does nothing while it runs or somebody works on it (locked: the
  * caller has the name lock itself). FALSE if something is left that could not be put in order. */
 gboolean msb_sandbox_reap(MsbHome *home, const char *name, gboolean locked, GError **error);
-/* Remove what half-made or half-removed sandboxes left in sandboxes/. */
+/* Remove the lock file of a name that no sandbox has, unless somebody is working on it. */
+void msb_sandbox_forget_lock(MsbHome *home, const char *name);
+/* Remove what half-made, half-removed and ephemeral sandboxes left in sandboxes/. */
 void msb_sandbox_sweep(MsbHome *home);
 /* Undefine the domain (connection NULL = there is none) and remove sandboxes/<name>. The caller holds the run
  * lock or the name lock and has ended the domain. For the supervisor of an ephemeral sandbox. */

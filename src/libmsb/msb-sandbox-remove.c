@@ -243,8 +243,8 @@ name_of_stage(const char *entry)
     return g_strndup(entry + 1, (gsize)(dot - entry - 1));
 }
 
-void
-msb_sandbox_sweep(MsbHome *home)
+static void
+sweep_stages(MsbHome *home)
 {
     g_autofree char *path = msb_home_build_path(home, "sandboxes", NULL);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
@@ -260,7 +260,32 @@ msb_sandbox_sweep(MsbHome *home)
         lock = msb_sandbox_lock_name(home, name, 0, NULL);
         if (lock)
             (void)msb_paths_remove_tree(stage, NULL);
-        if (lock && !msb_sandbox_exists(home, name))
-            forget_name_lock(home, name);
     }
+}
+
+void
+msb_sandbox_forget_lock(MsbHome *home, const char *name)
+{
+    g_autoptr(MsbLock) lock = msb_sandbox_exists(home, name) ? NULL : msb_sandbox_lock_name(home, name, 0, NULL);
+
+    if (lock && !msb_sandbox_exists(home, name))
+        forget_name_lock(home, name);
+}
+
+static void
+sweep_locks(MsbHome *home)
+{
+    g_autofree char *path = msb_home_build_path(home, "sandboxes", ".locks", NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir)))
+        msb_sandbox_forget_lock(home, name);
+}
+
+void
+msb_sandbox_sweep(MsbHome *home)
+{
+    sweep_stages(home);
+    sweep_locks(home);
 }

@@ -272,7 +272,11 @@ await_end(MsbSandbox *sandbox, guint timeout_ms, GError **error)
         return msb_error_set(error, MSB_ERROR_TIMEOUT, "sandbox '%s' does not end: %s", sandbox->name,
                              local->message);
     msb_lock_release(lock);
-    return msb_sandbox_reap(sandbox->home, sandbox->name, FALSE, error);
+    if (!msb_sandbox_reap(sandbox->home, sandbox->name, FALSE, error))
+        return FALSE;
+    /* An ephemeral one is gone now. */
+    msb_sandbox_forget_lock(sandbox->home, sandbox->name);
+    return TRUE;
 }
 
 gboolean
