@@ -52,7 +52,7 @@ plain=$port
 skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$tmp/oci:latest" "docker://127.0.0.1:$plain/team/image:1.0" || { echo "Bail out! skopeo cannot push"; exit 99; }
 digest=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$plain/team/image:1.0")
 want=$("$get" --http "127.0.0.1:$plain" team/image 1.0 2>&1)
-if [[ $want == "manifest $digest application/vnd.oci.image.manifest.v1+json"* ]] && [ "$(echo "$want" | wc -l)" -ge 3 ]; then pass "manifest, config and layer by tag"; else out=$want; fail "manifest, config and layer by tag"; fi
+if [[ $want == "manifest $digest application/vnd.oci.image.manifest.v1+json"* ]] && [ "$(echo "$want" | wc -l)" -ge 3 ]; then pass "manifest, config and layer by tag"; first=$want; else out=$want; fail "manifest, config and layer by tag"; fi
 good=yes
 while read -r d _; do grep -rqs "${d#sha256:}" "$tmp/oci/index.json" || [ -f "$tmp/oci/blobs/sha256/${d#sha256:}" ] || good=no; done < <(echo "$want" | sed 1d)
 out=$want
@@ -113,8 +113,57 @@ fails "a blob longer than announced" "longer than" "$get" --http "$h" fault/long
 fails "a manifest that does not match its digest" "does not match its digest" "$get" --http "$h" fault/garbage/team/image "$digest"
 works "a redirect to another host" "$get" --http "$h" fault/elsewhere/team/image 1.0
 
+# ---- into the store ----
+want=
+tree() { (cd "$MSB_HOME/images" 2>/dev/null && find . -type f ! -name '*lock' | LC_ALL=C sort); }
+before=$(tree)
+fails "a layer with one wrong byte is refused with both digests" "expected.* sha256:.*got.* sha256:" "$get" --http --pull "$h" fault/lie/team/image 1.0
+out=$(tree)
+[ "$out" = "$before" ] && pass "and the store is as it was" || fail "and the store is as it was"
+fails "a manifest that is garbage" "fault/garbage/team/image:1.0" "$get" --http --pull "$h" fault/garbage/team/image 1.0
+out=$("$get" --http --pull "$h" fault/cut/team/image 1.0 2>&1)
+[[ $out == "$h/fault/cut/team/image:1.0 $digest"*"progress told" ]] && pass "a pull through broken connections" || fail "a pull through broken connections"
+sum=$(tree | grep -c layers/)
+works "the same image from another repository" "$get" --http --pull "127.0.0.1:$plain" team/image 1.0
+out=$(tree | grep -c layers/)
+[ "$out" = "$sum" ] && pass "shares its layers" || fail "shares its layers"
+works "by digest" "$get" --http --pull "127.0.0.1:$plain" team/image "$digest"
+out=$("$get" --http --pull 127.0.0.1:1 team/image 1.0 2>&1)
+[[ $out == *127.0.0.1:1/* ]] && pass "another registry is another image" || fail "another registry is another image"
+
+# Several layers, and a multi-platform index.
+make_layer() { umoci unpack --rootless --image "$tmp/oci:latest" "$tmp/b$1" >/dev/null 2>&1 && mkdir -p "$tmp/b$1/rootfs/dir" && echo "$1" >"$tmp/b$1/rootfs/dir/file$1" && umoci repack --image "$tmp/oci:latest" "$tmp/b$1" >/dev/null 2>&1; }
+for i in 1 2 3 4 5 6; do make_layer $i; done
+skopeo copy -q --insecure-policy --dest-tls-verify=false "oci:$tmp/oci:latest" "docker://127.0.0.1:$plain/team/many:1"
+out=$("$get" --http --pull "127.0.0.1:$plain" team/many 1 2>&1)
+[ "$(echo "$out" | grep -c ^sha256:)" = 7 ] && pass "seven layers in parallel" || fail "seven layers in parallel"
+many=$(skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$plain/team/many:1")
+index=$(python3 - "$plain" "$many" "$digest" <<'PY'
+import hashlib, json, sys, urllib.request
+port, many, other = sys.argv[1:]
+def size(d):
+    r = urllib.request.Request("http://127.0.0.1:%s/v2/team/many/manifests/%s" % (port, d), headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+    return len(urllib.request.urlopen(r).read())
+body = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+    {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": many, "size": size(many), "platform": {"os": "linux", "architecture": a}}
+    for a in ("s390x", "amd64", "arm64")]}).encode()
+r = urllib.request.Request("http://127.0.0.1:%s/v2/team/many/manifests/multi" % port, data=body, method="PUT", headers={"Content-Type": "application/vnd.oci.image.index.v1+json"})
+urllib.request.urlopen(r)
+print("sha256:" + hashlib.sha256(body).hexdigest())
+PY
+)
+works "an index leads to this platform's image" "$get" --http --pull "127.0.0.1:$plain" team/many multi
+works "an index by its digest" "$get" --http --pull "127.0.0.1:$plain" team/many "$index"
+kill "${pids[0]}"
+wait "${pids[0]}" 2>/dev/null
+works "what is in the store needs no registry" "$get" --http --pull "127.0.0.1:$plain" team/many "$index"
+fails "unless it is asked for" "127.0.0.1:$plain" "$get" --http --pull --always --retries 1 "127.0.0.1:$plain" team/many 1
+
+start_registry again
+plain=$port
 faulty --token
 h=127.0.0.1:$proxy
+want=$first
 fails "a token server that wants credentials" "refuses access" "$get" --http "$h" team/image 1.0
 works "tokens are fetched, and again when they expire" "$get" --http --user user --password secret "$h" team/image 1.0
 works "with a redirect" "$get" --http --user user --password secret "$h" fault/elsewhere/team/image 1.0

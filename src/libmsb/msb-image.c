@@ -213,7 +213,20 @@ digest_prefix(const char *text)
                                                                                                                 : NULL;
 }
 
-/* By name: with a digest in the reference, that must be the image's too. NULL without an error: there is none. */
+/* An entry of this repository, for this digest: the manifest's, or that of the index it was found through, under
+ * which a pinned image is filed. */
+static gboolean
+has_digest(const MsbStoreEntry *entry, const char *repository, const char *digest)
+{
+    const char *rest = entry->reference + strlen(repository);
+
+    if (!g_str_has_prefix(entry->reference, repository) || (*rest != ':' && *rest != '@'))
+        return FALSE;
+    return strcmp(entry->digest, digest) == 0 || (*rest == '@' && strcmp(rest + 1, digest) == 0);
+}
+
+/* By name. A digest in the reference decides, whatever tag of the repository has it (a tag may have moved since).
+ * NULL without an error: there is none. */
 static const MsbStoreEntry *
 find_by_name(const GPtrArray *entries, const char *text)
 {
@@ -222,16 +235,14 @@ find_by_name(const GPtrArray *entries, const char *text)
 
     if (!reference)
         return NULL;
-    name = msb_reference_dup_name(reference);
+    name = reference->digest ? g_strconcat(reference->registry, "/", reference->repository, NULL)
+                             : msb_reference_dup_name(reference);
     for (guint i = 0; i < entries->len; i++) {
         const MsbStoreEntry *entry = g_ptr_array_index(entries, i);
         gboolean named = strcmp(entry->reference, name) == 0;
 
-        if (reference->digest) {
-            if (!reference->tag)
-                named = g_str_has_prefix(entry->reference, name) && strchr(":@", entry->reference[strlen(name)]);
-            named = named && strcmp(entry->digest, reference->digest) == 0;
-        }
+        if (reference->digest)
+            named = has_digest(entry, name, reference->digest);
         if (named)
             return entry;
     }

@@ -11,6 +11,7 @@
 #include "msb-kernel.h"
 #include "msb-logs.h"
 #include "msb-paths.h"
+#include "msb-pull.h"
 #include "msb-sandbox.h"
 
 #endif

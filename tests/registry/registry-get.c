@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * registry-get [--http] [--ca FILE] [--user NAME --password WORD] [--login] [--retries N] HOST REPOSITORY REFERENCE
+ * registry-get [--http] [--ca FILE] [--user NAME --password WORD] [--login | --pull] [--retries N] HOST REPOSITORY REFERENCE
  *
  * Drives the registry client for tests: prints the manifest's digest and, for every
- * digest that it names, "digest size" of the blob as it was read.
+ * digest that it names, "digest size" of the blob as it was read.  With --pull the
+ * image goes into the store, and its digest and diff_ids are printed.
  */
 #include <config.h>
 
 #include <string.h>
 
 #include "msb-error.h"
+#include "msb-pull.h"
 #include "msb-registry.h"
 
-static gboolean use_http, login;
+static gboolean use_http, login, pull, always;
+static guint progress_calls;
 static char *ca_file, *username, *password;
 static int retries;
 
@@ -22,6 +25,8 @@ static const GOptionEntry entries[] = {
     { "user", 0, 0, G_OPTION_ARG_STRING, &username, "credentials", "NAME" },
     { "password", 0, 0, G_OPTION_ARG_STRING, &password, "credentials", "WORD" },
     { "login", 0, 0, G_OPTION_ARG_NONE, &login, "check and store the credentials", NULL },
+    { "pull", 0, 0, G_OPTION_ARG_NONE, &pull, "into the store", NULL },
+    { "always", 0, 0, G_OPTION_ARG_NONE, &always, "even if it is there", NULL },
     { "retries", 0, 0, G_OPTION_ARG_INT, &retries, "tries after the first", "N" },
     { NULL },
 };
@@ -69,6 +74,31 @@ get_all(MsbRegistry *registry, const char *repository, GBytes *manifest, GError 
     return TRUE;
 }
 
+static void
+count_progress(const char *what, guint64 done, guint64 total, gpointer data)
+{
+    progress_calls++;
+}
+
+static gboolean
+pull_image(MsbHome *home, char **args, GError **error)
+{
+    g_autofree char *reference = g_strdup_printf("%s/%s%s%s", args[0], args[1], strchr(args[2], ':') ? "@" : ":", args[2]);
+    MsbPullOptions options = { .policy = always ? MSB_PULL_ALWAYS : MSB_PULL_IF_MISSING, .plain_http = use_http,
+                               .ca_file = ca_file, .username = username, .password = password,
+                               .progress = count_progress };
+    g_autoptr(MsbImage) image = msb_image_pull(home, reference, &options, NULL, error);
+    guint i;
+
+    if (!image)
+        return FALSE;
+    g_print("%s %s\n", msb_image_get_reference(image), msb_image_get_digest(image));
+    for (i = 0; i < msb_image_get_n_layers(image); i++)
+        g_print("%s\n", msb_image_get_diff_id(image, i));
+    g_print("progress %s\n", progress_calls ? "told" : "none");
+    return TRUE;
+}
+
 static gboolean
 work(MsbHome *home, char **args, GError **error)
 {
@@ -81,6 +111,8 @@ work(MsbHome *home, char **args, GError **error)
 
     if (!registry)
         return FALSE;
+    if (pull)
+        return pull_image(home, args, error);
     if (login)
         return msb_registry_check(registry, NULL, error) &&
                msb_credentials_store(home, args[0], username, password, error);

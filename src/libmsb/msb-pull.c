@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Pulling an image: the manifest (through indexes, by platform), the
+ * configuration, then the layers, each by a worker of a pool that reads it from
+ * the registry straight into the store (msb-store-layer.h).
+ *
+ * Workers report through a queue that the calling thread empties, so progress
+ * is told there.  The first failure cancels the others.  Memory: per worker the
+ * download's buffer (1 MiB), the decompressor's window and the tree of the layer's
+ * entries.
+ */
+#include <config.h>
+
+#include <string.h>
+
+#include "msb-digest.h"
+#include "msb-error.h"
+#include "msb-oci.h"
+#include "msb-pull.h"
+#include "msb-reference.h"
+#include "msb-registry.h"
+#include "msb-store-layer.h"
+
+#define DEFAULT_PARALLEL 4
+#define MAX_INDEX_DEPTH 4
+
+typedef struct {
+    MsbHome *home;
+    const MsbPullOptions *options;
+    MsbReference *reference;
+    MsbRegistry *registry;
+    MsbStore *store;
+    GCancellable *cancellable;      /* of the workers: follows the caller's */
+    GBytes *manifest_bytes;
+    char *manifest_digest;
+    MsbOciManifest *manifest;
+    GBytes *config_bytes;
+    MsbOciConfig *config;
+    GAsyncQueue *events;
+    GMutex lock;                    /* of done and failed */
+    GCond changed;
+    guint *first;                   /* per layer: the lowest one with the same digest */
+    gboolean *done;                 /* per layer: its first one is in the store */
+    gboolean failed;
+} Pull;
+
+typedef enum { EVENT_PROGRESS, EVENT_END } EventKind;
+
+/* From a worker to the calling thread. */
+typedef struct {
+    EventKind kind;
+    char *what;
+    guint64 done, total;
+    GError *error;                  /* EVENT_END */
+} Event;
+
+/* One layer of the pool. */
+typedef struct {
+    Pull *pull;
+    const MsbOciDescriptor *descriptor;
+    guint index;
+    MsbBlob *blob;                  /* opened by the first read */
+    gint64 told;                    /* when progress was last reported, monotonic microseconds */
+} Job;
+
+static void
+pull_clear(Pull *pull)
+{
+    g_clear_pointer(&pull->reference, msb_reference_free);
+    g_clear_pointer(&pull->registry, msb_registry_free);
+    g_clear_pointer(&pull->store, msb_store_close);
+    g_clear_object(&pull->cancellable);
+    g_clear_pointer(&pull->manifest_bytes, g_bytes_unref);
+    g_clear_pointer(&pull->manifest_digest, g_free);
+    g_clear_pointer(&pull->manifest, msb_oci_manifest_free);
+    g_clear_pointer(&pull->config_bytes, g_bytes_unref);
+    g_clear_pointer(&pull->config, msb_oci_config_free);
+    g_clear_pointer(&pull->events, g_async_queue_unref);
+    g_clear_pointer(&pull->first, g_free);
+    g_clear_pointer(&pull->done, g_free);
+    g_mutex_clear(&pull->lock);
+    g_cond_clear(&pull->changed);
+}
+
+static void
+event_free(Event *event)
+{
+    g_free(event->what);
+    g_clear_error(&event->error);
+    g_free(event);
+}
+
+/* ---- manifest and configuration ---------------------------------------------------------- */
+
+/* Does an index entry fit the platform that was asked for? */
+static gboolean
+entry_matches(const Pull *pull, const MsbOciDescriptor *entry)
+{
+    g_auto(GStrv) parts = NULL;
+
+    if (entry->attestation)
+        return FALSE;
+    if (!pull->options->platform)
+        return msb_oci_platform_matches(entry->os, entry->architecture);
+    parts = g_strsplit(pull->options->platform, "/", 3);
+    return g_strcmp0(parts[0], entry->os) == 0 && g_strcmp0(parts[1], entry->architecture) == 0 &&
+           (!parts[2] || g_strcmp0(parts[2], entry->variant) == 0);
+}
+
+static const MsbOciDescriptor *
+choose_manifest(const Pull *pull, const MsbOciManifest *index, GError **error)
+{
+    g_autofree char *name = msb_reference_to_string(pull->reference);
+    g_autoptr(GString) offered = g_string_new(NULL);
+    guint i;
+
+    for (i = 0; i < index->manifests->len; i++) {
+        const MsbOciDescriptor *entry = g_ptr_array_index(index->manifests, i);
+
+        if (entry_matches(pull, entry))
+            return entry;
+        if (!entry->attestation && entry->os)
+            g_string_append_printf(offered, "%s%s/%s", offered->len ? ", " : "", entry->os,
+                                   entry->architecture ? entry->architecture : "?");
+    }
+    msb_error_set(error, MSB_ERROR_UNSUPPORTED, "image '%s' does not exist for platform '%s%s' (it does for: %s)", name,
+                  pull->options->platform ? pull->options->platform : "linux/",
+                  pull->options->platform ? "" : msb_oci_host_architecture(), offered->len ? offered->str : "none");
+    return NULL;
+}
+
+static gboolean
+fetch_manifest(Pull *pull, GError **error)
+{
+    g_autofree char *name = msb_reference_to_string(pull->reference);
+    g_autofree char *wanted = g_strdup(pull->reference->digest ? pull->reference->digest : pull->reference->tag);
+    guint depth;
+
+    for (depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
+        g_autofree char *media_type = NULL;
+        g_autofree char *digest = NULL;
+        g_autoptr(MsbOciManifest) manifest = NULL;
+        const MsbOciDescriptor *entry;
+        g_autoptr(GBytes) bytes = msb_registry_get_manifest(pull->registry, pull->reference->repository, wanted,
+                                                            &media_type, &digest, pull->cancellable, error);
+
+        if (!bytes)
+            return FALSE;
+        manifest = msb_oci_manifest_parse(name, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+        if (!manifest)
+            return FALSE;
+        if (!manifest->manifests) {
+            pull->manifest = g_steal_pointer(&manifest);
+            pull->manifest_bytes = g_steal_pointer(&bytes);
+            pull->manifest_digest = g_steal_pointer(&digest);
+            return TRUE;
+        }
+        entry = choose_manifest(pull, manifest, error);
+        if (!entry)
+            return FALSE;
+        g_free(wanted);
+        wanted = g_strdup(entry->digest);
+    }
+    return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': indexes nested more than %d deep", name, MAX_INDEX_DEPTH);
+}
+
+static GBytes *
+read_document(Pull *pull, const MsbOciDescriptor *descriptor, const char *what, GError **error)
+{
+    g_autoptr(MsbBlob) blob = NULL;
+    g_autoptr(GByteArray) all = g_byte_array_new();
+    g_autofree char *digest = NULL;
+    guint8 chunk[16384];
+    gssize n;
+
+    if (descriptor->size > MSB_OCI_MAX_DOCUMENT) {
+        msb_error_set(error, MSB_ERROR_CORRUPT, "%s is larger than %u MiB", what, MSB_OCI_MAX_DOCUMENT >> 20);
+        return NULL;
+    }
+    blob = msb_registry_open_blob(pull->registry, pull->reference->repository, descriptor->digest, 0,
+                                  (gint64)descriptor->size, pull->cancellable, error);
+    if (!blob)
+        return NULL;
+    while ((n = msb_blob_read(blob, chunk, sizeof chunk, pull->cancellable, error)) > 0)
+        g_byte_array_append(all, chunk, (guint)n);
+    if (n < 0)
+        return NULL;
+    digest = msb_digest_of_bytes(all->data, all->len);
+    if (!msb_digest_check(what, descriptor->digest, digest, error))
+        return NULL;
+    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+}
+
+static gboolean
+fetch_config(Pull *pull, GError **error)
+{
+    g_autofree char *name = msb_reference_to_string(pull->reference);
+    g_autofree char *what = g_strdup_printf("the configuration of image '%s'", name);
+
+    pull->config_bytes = read_document(pull, pull->manifest->config, what, error);
+    if (!pull->config_bytes)
+        return FALSE;
+    pull->config = msb_oci_config_parse(what, g_bytes_get_data(pull->config_bytes, NULL),
+                                        g_bytes_get_size(pull->config_bytes), error);
+    if (!pull->config)
+        return FALSE;
+    if (g_strv_length(pull->config->diff_ids) != pull->manifest->layers->len)
+        return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': %u layers in the manifest, %u in the configuration",
+                             name, pull->manifest->layers->len, g_strv_length(pull->config->diff_ids));
+    if (!pull->options->platform && !msb_oci_platform_matches(pull->config->os, pull->config->architecture))
+        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "image '%s' is for platform '%s/%s', this host is linux/%s",
+                             name, pull->config->os, pull->config->architecture, msb_oci_host_architecture());
+    return TRUE;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------ */
+
+static void
+send_event(Pull *pull, EventKind kind, const char *what, guint64 done, guint64 total, GError *error)
+{
+    Event *event = g_new0(Event, 1);
+
+    event->kind = kind;
+    event->what = g_strdup(what);
+    event->done = done;
+    event->total = total;
+    event->error = error;
+    g_async_queue_push(pull->events, event);
+}
+
+static gssize
+read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError **error)
+{
+    Job *job = data;
+
+    if (!job->blob) {
+        job->blob = msb_registry_open_blob(job->pull->registry, job->pull->reference->repository,
+                                           job->descriptor->digest, 0, (gint64)job->descriptor->size, cancellable, error);
+        if (!job->blob)
+            return -1;
+    }
+    return msb_blob_read(job->blob, buf, n, cancellable, error);
+}
+
+/* On the worker; at most ten times a second, and at the end. */
+static void
+layer_progress(const char *what, guint64 done, guint64 total, gpointer data)
+{
+    Job *job = data;
+    gint64 now = g_get_monotonic_time();
+
+    if (done < total && now - job->told < G_USEC_PER_SEC / 10)
+        return;
+    job->told = now;
+    send_event(job->pull, EVENT_PROGRESS, job->descriptor->digest, done, total, NULL);
+}
+
+/* On the worker, by the few layers that need those below them: wait until they are in the store. Jobs start from the
+ * lowest layer up, so those are under way or done. */
+static gboolean
+wait_for_layers_below(gpointer data, GError **error)
+{
+    Job *job = data;
+    Pull *pull = job->pull;
+    gboolean good;
+    guint i;
+
+    g_mutex_lock(&pull->lock);
+    for (i = 0; i < job->index; i++) {
+        while (!pull->failed && !pull->done[pull->first[i]])
+            g_cond_wait(&pull->changed, &pull->lock);
+    }
+    good = !pull->failed;
+    g_mutex_unlock(&pull->lock);
+    return good || msb_error_set(error, MSB_ERROR_FAILED, "a layer below could not be had");
+}
+
+static void
+job_ended(Pull *pull, guint index, gboolean good)
+{
+    g_mutex_lock(&pull->lock);
+    if (good)
+        pull->done[index] = TRUE;
+    else
+        pull->failed = TRUE;
+    g_cond_broadcast(&pull->changed);
+    g_mutex_unlock(&pull->lock);
+}
+
+static void
+run_job(gpointer data, gpointer user_data)
+{
+    Job *job = data;
+    Pull *pull = job->pull;
+    g_autofree char *name = msb_reference_to_string(pull->reference);
+    g_autofree char *what = g_strdup_printf("layer %s of image '%s'", job->descriptor->digest, name);
+    g_autoptr(MsbOciDescriptor) result = NULL;
+    GError *error = NULL;
+    MsbLayerSource source = {
+        .read = read_layer,
+        .reader = job,
+        .size = job->descriptor->size,
+        .digest = job->descriptor->digest,
+        .diff_ids = (const char *const *)pull->config->diff_ids,
+        .index = job->index,
+        .ready = wait_for_layers_below,
+        .ready_data = job,
+        .what = what,
+        .progress = layer_progress,
+        .progress_data = job,
+        .cancellable = pull->cancellable,
+    };
+
+    if (!g_cancellable_set_error_if_cancelled(pull->cancellable, &error))
+        result = msb_store_add_layer(pull->store, &source, NULL, &error);
+    job_ended(pull, job->index, result != NULL);
+    if (result)
+        send_event(pull, EVENT_PROGRESS, job->descriptor->digest, job->descriptor->size, job->descriptor->size, NULL);
+    send_event(pull, EVENT_END, NULL, 0, 0, error);
+    g_clear_pointer(&job->blob, msb_blob_free);
+    g_free(job);
+}
+
+/* Start a job per distinct layer; returns how many. */
+static guint
+start_jobs(Pull *pull, GThreadPool *pool)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    guint count = pull->manifest->layers->len, i, n = 0;
+
+    pull->first = g_new0(guint, count + 1);
+    pull->done = g_new0(gboolean, count + 1);
+    for (i = 0; i < count; i++) {
+        const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->manifest->layers, i);
+        gpointer lower;
+
+        pull->first[i] = i;
+        if (g_hash_table_lookup_extended(seen, descriptor->digest, NULL, &lower)) {
+            pull->first[i] = GPOINTER_TO_UINT(lower);
+            continue;
+        }
+        g_hash_table_insert(seen, descriptor->digest, GUINT_TO_POINTER(i));
+    }
+    for (i = 0; i < count; i++) {
+        Job *job;
+
+        if (pull->first[i] != i)
+            continue;
+        job = g_new0(Job, 1);
+        job->pull = pull;
+        job->descriptor = g_ptr_array_index(pull->manifest->layers, i);
+        job->index = i;
+        g_thread_pool_push(pool, job, NULL);
+        n++;
+    }
+    return n;
+}
+
+static gboolean
+fetch_layers(Pull *pull, GError **error)
+{
+    const MsbPullOptions *options = pull->options;
+    guint threads = options->parallel ? options->parallel : DEFAULT_PARALLEL;
+    GThreadPool *pool = g_thread_pool_new(run_job, NULL, (gint)threads, FALSE, error);
+    GError *first = NULL;
+    guint left;
+
+    if (!pool)
+        return FALSE;
+    for (left = start_jobs(pull, pool); left > 0;) {
+        Event *event = g_async_queue_pop(pull->events);
+
+        if (event->kind == EVENT_PROGRESS && options->progress)
+            options->progress(event->what, event->done, event->total, options->progress_data);
+        if (event->kind == EVENT_END) {
+            left--;
+            if (event->error && !first) {
+                first = g_steal_pointer(&event->error);
+                g_cancellable_cancel(pull->cancellable);
+            }
+        }
+        event_free(event);
+    }
+    g_thread_pool_free(pool, FALSE, TRUE);
+    if (first) {
+        g_propagate_error(error, first);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------ */
+
+static gboolean
+finish(Pull *pull, GError **error)
+{
+    /* A digest pins: the image is filed under it, and no tag moves. */
+    const MsbReference *reference = pull->reference;
+    g_autofree char *name = reference->digest
+        ? g_strconcat(reference->registry, "/", reference->repository, "@", reference->digest, NULL)
+        : msb_reference_to_string(reference);
+    const char *references[] = { name, NULL };
+    const char *digests[] = { pull->manifest_digest, NULL };
+
+    return msb_store_add_blob(pull->store, g_bytes_get_data(pull->config_bytes, NULL),
+                              g_bytes_get_size(pull->config_bytes), pull->manifest->config->digest, error) &&
+           msb_store_add_blob(pull->store, g_bytes_get_data(pull->manifest_bytes, NULL),
+                              g_bytes_get_size(pull->manifest_bytes), pull->manifest_digest, error) &&
+           msb_store_tag(pull->store, references, digests, error);
+}
+
+static void
+cancel_workers(GCancellable *outer, gpointer data)
+{
+    g_cancellable_cancel(data);
+}
+
+static gboolean
+run_pull(Pull *pull, GCancellable *cancellable, GError **error)
+{
+    const MsbPullOptions *options = pull->options;
+    MsbRegistryOptions registry = { .plain_http = options->plain_http, .ca_file = options->ca_file,
+                                    .username = options->username, .password = options->password };
+    gulong handler = 0;
+    gboolean good;
+
+    pull->registry = msb_registry_new(pull->home, pull->reference->registry, &registry, error);
+    if (!pull->registry)
+        return FALSE;
+    pull->events = g_async_queue_new();
+    pull->cancellable = g_cancellable_new();
+    if (cancellable)
+        handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_workers), g_object_ref(pull->cancellable),
+                                        g_object_unref);
+    good = fetch_manifest(pull, error) && fetch_config(pull, error);
+    if (good) {
+        pull->store = msb_store_open(pull->home, error);
+        good = pull->store && fetch_layers(pull, error) && finish(pull, error);
+    }
+    if (cancellable)
+        g_cancellable_disconnect(cancellable, handler);
+    return good;
+}
+
+MsbImage *
+msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *options, GCancellable *cancellable,
+               GError **error)
+{
+    static const MsbPullOptions defaults;
+    __attribute__((cleanup(pull_clear))) Pull pull = { .home = home, .options = options ? options : &defaults };
+    g_autoptr(GError) local = NULL;
+    MsbImage *image;
+
+    g_mutex_init(&pull.lock);
+    g_cond_init(&pull.changed);
+    if (pull.options->policy != MSB_PULL_ALWAYS) {
+        image = msb_image_lookup(home, reference, &local);
+        if (image || pull.options->policy == MSB_PULL_NEVER || !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
+            if (local)
+                g_propagate_error(error, g_steal_pointer(&local));
+            return image;
+        }
+    }
+    pull.reference = msb_reference_parse(reference, error);
+    if (!pull.reference || !run_pull(&pull, cancellable, error))
+        return NULL;
+    return msb_image_lookup(home, reference, error);
+}
+
+/* ---- credentials ------------------------------------------------------------------------------------- */
+
+gboolean
+msb_registry_login(MsbHome *home, const char *host, const char *username, const char *password,
+                   gboolean plain_http, const char *ca_file, GCancellable *cancellable, GError **error)
+{
+    MsbRegistryOptions options = { .plain_http = plain_http, .ca_file = ca_file, .username = username,
+                                   .password = password };
+    g_autoptr(MsbRegistry) registry = msb_registry_new(home, host, &options, error);
+
+    return registry && msb_registry_check(registry, cancellable, error) &&
+           msb_credentials_store(home, host, username, password, error);
+}
+
+gboolean
+msb_registry_logout(MsbHome *home, const char *host, GError **error)
+{
+    return msb_credentials_remove(home, host, error);
+}
+
+char **
+msb_registry_list(MsbHome *home, GError **error)
+{
+    return msb_credentials_list(home, error);
+}

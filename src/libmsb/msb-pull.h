@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Images from registries.  Manifests, configurations and layers are verified
+ * against their digests; each layer is downloaded, hashed, decompressed, hashed
+ * again and converted in one streaming pass, several layers at a time.
+ */
+#ifndef MSB_PULL_H
+#define MSB_PULL_H
+
+#include "msb-config.h"
+#include "msb-image.h"
+
+G_BEGIN_DECLS
+
+typedef struct {
+    MsbPullPolicy policy;       /* MSB_PULL_IF_MISSING: no request at all if the reference is in the store */
+    const char *platform;       /* "linux/arm64", NULL = this host's */
+    gboolean plain_http;        /* http instead of https */
+    const char *ca_file;        /* PEM file of authorities, NULL = the system's */
+    const char *username;       /* NULL = what is stored for the registry, if anything */
+    const char *password;
+    guint parallel;             /* layers at a time, 0 = default (4) */
+    MsbProgressFunc progress;   /* per layer, by its digest; on the calling thread. May be NULL */
+    gpointer progress_data;
+} MsbPullOptions;
+
+/* Get an image. NULL options = all defaults. With MSB_PULL_NEVER it must be in the store (NOT_FOUND).
+ * A failure leaves the store as it was. */
+MsbImage *msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *options,
+                         GCancellable *cancellable, GError **error);
+
+/* Check credentials with a registry ("docker.io", "localhost:5000") and keep them for later pulls, forget them, and
+ * list the registries there are some for (sorted, transfer full). */
+gboolean msb_registry_login(MsbHome *home, const char *host, const char *username, const char *password,
+                            gboolean plain_http, const char *ca_file, GCancellable *cancellable, GError **error);
+gboolean msb_registry_logout(MsbHome *home, const char *host, GError **error);
+char **msb_registry_list(MsbHome *home, GError **error);
+
+G_END_DECLS
+
+#endif
