@@ -111,9 +111,11 @@ check_home(GPtrArray *list, MsbHome *home)
     }
     available = (guint64)fs.f_bavail * fs.f_frsize;
     size = g_format_size_full(available, G_FORMAT_SIZE_IEC_UNITS);
-    add(list, "state", available < LOW_SPACE ? MSB_CHECK_WARNING : MSB_CHECK_OK,
-        g_strdup_printf("%s, %s free", path, size),
-        available < LOW_SPACE ? "images and what sandboxes write need space there; MSB_HOME chooses another place" : NULL);
+    if (available >= LOW_SPACE)
+        add(list, "state", MSB_CHECK_OK, g_strdup_printf("%s, %s free", path, size), NULL);
+    else
+        add(list, "state", MSB_CHECK_WARNING, g_strdup_printf("%s, only %s free", path, size),
+            "images and what sandboxes write need space there; MSB_HOME chooses another place");
     if (strlen(path) > LONG_HOME)
         add(list, "state-path", MSB_CHECK_WARNING,
             g_strdup_printf("%s is %" G_GSIZE_FORMAT " bytes long: sandboxes with long names will not start", path,
@@ -132,7 +134,8 @@ check_programs(GPtrArray *list)
         g_autofree char *path = msb_paths_find_program(programs[i], &error);
 
         if (!path) {
-            add(list, "programs", MSB_CHECK_FAILED, g_strdup(error->message), "install msb again, with all its programs");
+            add(list, "programs", MSB_CHECK_FAILED, g_strdup(error->message),
+                "install msb again, with all its programs");
             return;
         }
         g_free(dir);
