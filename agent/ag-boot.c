@@ -24,7 +24,7 @@ ag_boot_open_port(struct ag_agent *a, struct ag_error *e)
     int r, fd;
 
     e->stage = MP_STAGE_MODULES;
-    r = ag_module_load_all("/modules", e);
+    r = ag_module_load_list(AT_FDCWD, "/modules", false, e);
     if (r < 0)
         return r;
     e->stage = MP_STAGE_DEVICES;
@@ -38,12 +38,26 @@ ag_boot_open_port(struct ag_agent *a, struct ag_error *e)
     return fd < 0 ? ag_fail(e, errno, path, "The agent's port cannot be opened") : fd;
 }
 
+static bool
+needs_shares(const struct mp_boot *boot)
+{
+    bool found = boot->root_kind == MP_ROOT_VIRTIOFS;
+
+    for (unsigned i = 0; i < boot->n_mounts; i++)
+        found = found || boot->mounts[i].kind == MP_MOUNT_VIRTIOFS;
+    return found;
+}
+
 int
 ag_boot_system(struct ag_agent *a, const struct mp_boot *boot, struct ag_error *e)
 {
     int r;
 
     ag_system_clock(boot->realtime_ns);
+    e->stage = MP_STAGE_MODULES;
+    r = needs_shares(boot) ? ag_module_load_list(AT_FDCWD, "/modules", true, e) : 0;
+    if (r < 0)
+        return r;
     e->stage = MP_STAGE_ROOT;
     r = ag_root_assemble(&a->root, boot, a->events, e);
     if (r < 0)
@@ -77,7 +91,7 @@ power_pressed(struct ag_power *p)
     ag_serve_stop(MB_CONTAINER_OF(p, struct ag_agent, power), 10000, false);
 }
 
-/* Free the initramfs, load the power button's driver. */
+/* The console, the power button, modules that nobody waited for; then the initramfs can go. */
 static void
 later(struct ag_timer *t)
 {
@@ -93,9 +107,11 @@ later(struct ag_timer *t)
         ag_log(a, LOG_WARNING, "the power button is not heard: %s", strerror(-r));
     pid = fork();
     if (pid == 0) {
-        ag_root_forget(a->old_fd);
-        if (a->root.modules_fd >= 0)
+        struct ag_error ignored = { 0 };
+
+        if (ag_module_load_list(a->old_fd, "modules", true, &ignored) == 0 && a->root.modules_fd >= 0)
             (void)!ag_module_probe(a->root.modules_fd, "button");
+        ag_root_forget(a->old_fd);
         _exit(0);
     }
     mb_close(a->old_fd);

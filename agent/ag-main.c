@@ -65,7 +65,7 @@ run_as_init(bool bare)
     r = ag_system_early(&e);
     if (r == 0 && (bare || cmdline_has("msb.bare"))) {
         e.stage = MP_STAGE_MODULES;
-        r = ag_module_load_all("/modules", &e);
+        r = ag_module_load_list(AT_FDCWD, "/modules", false, &e);
         if (r == 0)
             ag_shutdown_machine(false);
     }

@@ -83,6 +83,12 @@ ag_sys_cloexec_from(unsigned first)
 }
 
 static inline int
+ag_sys_init_module(const void *image, size_t n, const char *args)
+{
+    return (int)syscall(SYS_init_module, image, n, args);
+}
+
+static inline int
 ag_sys_finit_module(int fd, const char *args, int flags)
 {
     return (int)syscall(SYS_finit_module, fd, args, flags);
