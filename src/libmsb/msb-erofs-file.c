@@ -14,7 +14,7 @@
 
 #include "msb-erofs-private.h"
 
-#define MAX_CHUNKS 16384
+#define MAX_CHUNKS 65536
 #define MAX_CHUNK_BITS (MSB_EROFS_BLOCK_BITS + MSB_EROFS_CHUNK_BITS_MASK)
 #define MAX_FILE_SIZE ((guint64)16 << 40)
 
@@ -22,7 +22,7 @@ static gboolean
 begin_chunks(MsbErofsFile *file, GError **error)
 {
     file->chunk_bits = MSB_EROFS_BLOCK_BITS;
-    while (file->chunk_bits < MAX_CHUNK_BITS && file->size >> file->chunk_bits >= MAX_CHUNKS)
+    while (file->chunk_bits < MAX_CHUNK_BITS && (file->size - 1) >> file->chunk_bits >= MAX_CHUNKS)
         file->chunk_bits++;
     file->n_chunks = (guint32)((file->size + ((guint64)1 << file->chunk_bits) - 1) >> file->chunk_bits);
     file->chunks = g_try_new(guint32, file->n_chunks);

@@ -15,7 +15,7 @@
  *
  * A run's place is reserved when it begins, so that every inode has its number
  * as soon as it is written, and one run at most is in memory: tails need no
- * other bound. Files with holes are chunk-based, with at most 16384 chunks.
+ * other bound. Files with holes are chunk-based, with at most 65536 chunks.
  * The bytes depend on the entries alone: no time, no random numbers, no UUID.
  *
  * Rules of names: leading "/" and "./" are nothing; missing directories are

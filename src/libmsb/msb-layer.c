@@ -250,8 +250,10 @@ add_entry(Layer *layer, struct archive_entry *entry, GError **error)
     }
     if (has_dot_dot(result.path))
         return msb_erofs_entry_error(error, MSB_ERROR_CORRUPT, result.path, "its name has a '..' component");
-    if (layer->options->whiteouts && (!add_special_name(layer, result.path, &done, error) || done))
-        return done;
+    if (layer->options->whiteouts && !add_special_name(layer, result.path, &done, error))
+        return FALSE;
+    if (done)
+        return TRUE;
     if (hardlink)
         return add_hardlink(layer, result.path, hardlink, error);
     if (!read_attributes(layer, entry, &result, error))
