@@ -42,14 +42,15 @@ cpu_has_virtualization(void)
 static char *
 why_no_kvm(void)
 {
-    mb_autofd int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    mb_autofd int fd = -1;
 
+    if (!cpu_has_virtualization())
+        return g_strdup("the CPU shows neither vmx nor svm");
+    fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (fd < 0 && errno == EACCES)
         return g_strdup("/dev/kvm: permission denied (join the group kvm)");
     if (fd < 0)
         return g_strdup_printf("/dev/kvm: %s", g_strerror(errno));
-    if (!cpu_has_virtualization())
-        return g_strdup("the CPU shows neither vmx nor svm");
     return NULL;
 }
 

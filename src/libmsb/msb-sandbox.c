@@ -184,7 +184,7 @@ running_state(MsbSandbox *sandbox)
     /* Without a status the supervisor is at its very beginning, or its very end. */
     if (!msb_run_status_load(sandbox->home, sandbox->name, &status, NULL))
         return MSB_STATE_STARTING;
-    return status.state;
+    return status.state == MSB_STATE_RUNNING || status.state == MSB_STATE_STOPPING ? status.state : MSB_STATE_STARTING;
 }
 
 /* No supervisor, but a run directory that could not be reaped: it is being started, or libvirt is away. */
@@ -219,6 +219,8 @@ msb_sandbox_dup_last_error(MsbSandbox *sandbox)
     g_auto(MsbLastEnd) end = MSB_LAST_END_INIT;
     g_autoptr(GError) local = NULL;
 
+    if (msb_sandbox_is_supervised(sandbox->home, sandbox->name))
+        return NULL;
     if (!msb_last_end_load(sandbox->home, sandbox->name, &end, &local))
         return g_strdup(local->message);
     if (msb_end_reason_to_state(end.reason) != MSB_STATE_CRASHED)

@@ -380,6 +380,7 @@ test_reap(Fixture *f, gconstpointer data)
     g_assert_true(msb_sandbox_start(sandbox, &error));
     g_assert_no_error(error);
     g_assert_cmpint(msb_sandbox_get_state(sandbox), ==, MSB_STATE_RUNNING);
+    g_assert_null(msb_sandbox_dup_last_error(sandbox));
     kill_supervisor(f, "box");
     g_assert_true(msb_sandbox_remove(sandbox, FALSE, &error));
     g_assert_no_error(error);
