@@ -61,6 +61,13 @@ choose_calls(const struct bk_dev *dev, int *calls)
     return n;
 }
 
+/* A sanitizer makes system calls of its own, and reads /proc when it has something to tell. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STAGES (MB_CONFINE_ALL & ~(1u << MB_CONFINE_SECCOMP | 1u << MB_CONFINE_LANDLOCK))
+#else
+#define STAGES MB_CONFINE_ALL
+#endif
+
 int
 bk_confine(const struct bk_dev *dev, const int *fds, unsigned n_fds, struct mb_confine_report *report)
 {
@@ -68,7 +75,7 @@ bk_confine(const struct bk_dev *dev, const int *fds, unsigned n_fds, struct mb_c
     unsigned n = 0;
     int *keep;
     struct mb_confine_policy policy = {
-        .stages = MB_CONFINE_ALL,
+        .stages = STAGES,
         .syscalls = calls,
         .n_syscalls = choose_calls(dev, calls),
         .more_syscalls = vh_syscalls,
