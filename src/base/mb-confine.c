@@ -143,18 +143,18 @@ stage_capabilities(const struct mb_confine_policy *policy, struct mb_confine_rep
 /* Newer than the headers of Debian 12's kernel. */
 #define FS_TRUNCATE (UINT64_C(1) << 14)
 #define FS_IOCTL_DEV (UINT64_C(1) << 15)
-#define NET_TCP (UINT64_C(3))               /* bind and connect */
+#define NET_TCP (UINT64_C(3)) /* bind and connect */
 #define SCOPE_ABSTRACT_UNIX (UINT64_C(1))
 
 struct ruleset_attr {
     uint64_t fs;
-    uint64_t net;                           /* since ABI 4 */
-    uint64_t scoped;                        /* since ABI 6 */
+    uint64_t net;    /* since ABI 4 */
+    uint64_t scoped; /* since ABI 6 */
 };
 
 #define FILE_RIGHTS \
-    (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | FS_TRUNCATE | \
-     FS_IOCTL_DEV)
+    (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | \
+     FS_TRUNCATE | FS_IOCTL_DEV)
 
 static uint64_t
 landlock_known_rights(int abi)
@@ -180,11 +180,12 @@ landlock_rights(unsigned access)
     if (access & MB_CONFINE_WRITE)
         rights |= LANDLOCK_ACCESS_FS_WRITE_FILE | FS_TRUNCATE;
     if (access & MB_CONFINE_CHANGE)
-        rights |= LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |
-                  LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
+        rights |= LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                  LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SYM |
+                  LANDLOCK_ACCESS_FS_REFER;
     if (access & MB_CONFINE_MAKE_SPECIAL)
-        rights |= LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-                  LANDLOCK_ACCESS_FS_MAKE_FIFO;
+        rights |= LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                  LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO;
     if (access & MB_CONFINE_EXECUTE)
         rights |= LANDLOCK_ACCESS_FS_EXECUTE;
     return rights;
@@ -225,7 +226,8 @@ stage_landlock(const struct mb_confine_policy *policy, struct mb_confine_report 
     ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr,
                            abi >= 6   ? sizeof(attr)
                            : abi >= 4 ? offsetof(struct ruleset_attr, scoped)
-                                      : offsetof(struct ruleset_attr, net), 0);
+                                      : offsetof(struct ruleset_attr, net),
+                           0);
     if (ruleset < 0)
         return -errno;
     for (i = 0; i < policy->n_paths; i++) {
@@ -295,7 +297,8 @@ stage_seccomp(const struct mb_confine_policy *policy, struct mb_confine_report *
 int
 mb_confine(const struct mb_confine_policy *policy, struct mb_confine_report *report)
 {
-    static int (*const stages[MB_CONFINE_N_STAGES])(const struct mb_confine_policy *, struct mb_confine_report *) = {
+    static int (*const stages[MB_CONFINE_N_STAGES])(const struct mb_confine_policy *,
+                                                    struct mb_confine_report *) = {
         [MB_CONFINE_FDS] = stage_fds,
         [MB_CONFINE_NO_NEW_PRIVS] = stage_no_new_privs,
         [MB_CONFINE_BOUNDING] = stage_bounding,
@@ -320,8 +323,7 @@ mb_confine(const struct mb_confine_policy *policy, struct mb_confine_report *rep
     return incomplete;
 }
 
-static void
-append(char *buf, size_t size, size_t *len, const char *fmt, ...) MB_PRINTF(4, 5);
+static void append(char *buf, size_t size, size_t *len, const char *fmt, ...) MB_PRINTF(4, 5);
 
 static void
 append(char *buf, size_t size, size_t *len, const char *fmt, ...)
@@ -350,7 +352,8 @@ mb_confine_to_json(const struct mb_confine_report *report, char *buf, size_t siz
         append(buf, size, &len, "}, ");
     }
     append(buf, size, &len,
-           "\"kept_capabilities\": \"0x%llx\", \"closed_fds\": %u, \"landlock_abi\": %d, \"landlock_paths\": %u, "
+           "\"kept_capabilities\": \"0x%llx\", \"closed_fds\": %u, \"landlock_abi\": %d, \"landlock_paths\": "
+           "%u, "
            "\"syscalls\": %u, \"seccomp_action\": \"%s\"}",
            (unsigned long long)report->capabilities, report->fds_closed, report->landlock_abi,
            report->landlock_paths, report->syscalls, report->seccomp_errno ? "errno" : "kill");

@@ -42,7 +42,8 @@ int mb_send_fds(int sock, const void *buf, size_t len, const int *fds, unsigned 
  * socket does, -EMSGSIZE when the peer sent more descriptors than max_fds (all
  * of them are closed then).
  */
-ssize_t mb_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned max_fds, unsigned *n_fds) MB_MUST_CHECK;
+ssize_t mb_recv_fds(int sock, void *buf, size_t len, int *fds, unsigned max_fds,
+                    unsigned *n_fds) MB_MUST_CHECK;
 
 void mb_close_fds(int *fds, unsigned n);
 

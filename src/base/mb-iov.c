@@ -135,7 +135,8 @@ mb_iov_cut_back(struct iovec *iov, unsigned *n, size_t bytes)
 }
 
 int
-mb_iov_slice(struct iovec *dst, unsigned dst_cap, const struct iovec *src, unsigned n, size_t offset, size_t len)
+mb_iov_slice(struct iovec *dst, unsigned dst_cap, const struct iovec *src, unsigned n, size_t offset,
+             size_t len)
 {
     unsigned used = 0, i;
 

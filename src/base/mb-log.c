@@ -84,8 +84,8 @@ mb_log(enum mb_log_level level, const char *fmt, ...)
 
     if (level > mb_log_get_level())
         return;
-    head = snprintf(line, sizeof(line) / 4, "%s: %s: ",
-                    log_name ? log_name : program_invocation_short_name, level_names[level]);
+    head = snprintf(line, sizeof(line) / 4, "%s: %s: ", log_name ? log_name : program_invocation_short_name,
+                    level_names[level]);
     len = MB_MIN((size_t)MB_MAX(head, 0), sizeof(line) / 4 - 1);
     va_start(ap, fmt);
     errno = saved;

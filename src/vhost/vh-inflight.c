@@ -77,7 +77,8 @@ vh_inflight_map(struct vh_inflight *inflight, const struct vh_inflight_msg *m, i
     if ((uint64_t)st.st_size < end)
         return -EINVAL;
     skip = m->mmap_offset & (page - 1);
-    map = mmap(NULL, m->mmap_size + skip, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)(m->mmap_offset - skip));
+    map = mmap(NULL, m->mmap_size + skip, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+               (off_t)(m->mmap_offset - skip));
     if (map == MAP_FAILED)
         return -errno;
     vh_inflight_clear(inflight);

@@ -46,8 +46,8 @@ struct vh_loop {
     bool have_dead;
     atomic_bool quit;
 
-    pthread_mutex_t lock;       /* calls, and thread */
-    pthread_cond_t cond;        /* a call is done */
+    pthread_mutex_t lock; /* calls, and thread */
+    pthread_cond_t cond;  /* a call is done */
     struct call *calls;
     pthread_t thread;
     bool has_thread;

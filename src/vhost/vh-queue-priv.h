@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A queue from the inside: for vh-queue.c (the rings), vh-worker.c (its
- * thread), the message handlers, and tests.
+ * A queue from the inside: for vh-queue.c (its requests), vh-queue-map.c (its
+ * life), vh-worker.c (its thread), the message handlers, and tests.
  */
 #ifndef VH_QUEUE_PRIV_H
 #define VH_QUEUE_PRIV_H
 
+#include <endian.h>
 #include <linux/virtio_ring.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -38,7 +39,7 @@ struct vh_queue {
     /* In-flight tracking; NULL and 0 without. */
     struct vh_inflight_queue *inflight;
     uint64_t counter;
-    uint16_t *batch;                         /* heads pushed and not published, used_idx - published of them */
+    uint16_t *batch;                         /* the used_idx - published heads not published */
     uint16_t *resubmit;                      /* heads to serve again after a crash */
     unsigned n_resubmit, next_resubmit;
 
@@ -60,10 +61,35 @@ struct vh_queue {
     bool kick_watched;
 };
 
+/* Fields of the rings: one access each, in the byte order of virtio 1. */
+static inline uint16_t
+vh_load16(const uint16_t *p)
+{
+    return le16toh(__atomic_load_n(p, __ATOMIC_RELAXED));
+}
+
+static inline uint16_t
+vh_load16_acquire(const uint16_t *p)
+{
+    return le16toh(__atomic_load_n(p, __ATOMIC_ACQUIRE));
+}
+
+static inline void
+vh_store16(uint16_t *p, uint16_t v)
+{
+    __atomic_store_n(p, htole16(v), __ATOMIC_RELAXED);
+}
+
+static inline void
+vh_store16_release(uint16_t *p, uint16_t v)
+{
+    __atomic_store_n(p, htole16(v), __ATOMIC_RELEASE);
+}
+
 /* Map the rings by the front-end's addresses and take up work where the ring (or the in-flight
  * region) says.  0, or -errno with the reason logged. */
-int vh_queue_map(struct vh_queue *q, const struct vh_mem *mem, const struct vh_inflight *inflight, bool event_idx,
-                 bool indirect) MB_MUST_CHECK;
+int vh_queue_map(struct vh_queue *q, const struct vh_mem *mem, const struct vh_inflight *inflight,
+                 bool event_idx, bool indirect) MB_MUST_CHECK;
 
 /* Publish what is left and forget the rings; the position goes to q->base. */
 void vh_queue_unmap(struct vh_queue *q);

@@ -58,7 +58,7 @@ const int vh_syscalls[] = {
     SYS_set_robust_list,
     SYS_sysinfo,
     SYS_tgkill,
-    /* signals: vh-main.c */
+/* signals: vh-main.c */
 #ifdef SYS_alarm
     SYS_alarm,
 #endif

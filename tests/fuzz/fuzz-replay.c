@@ -84,8 +84,9 @@ run(const uint8_t *data, size_t size)
 static size_t
 mutate_once(uint8_t *buf, size_t size, size_t cap)
 {
-    static const uint64_t numbers[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000,
-                                       0xffffffff, UINT64_MAX, INT64_MAX, UINT64_C(1) << 63};
+    static const uint64_t numbers[] = {
+        0,      1,          0x7f,       0x80,       0xff,       0x7fff,    0x8000,
+        0xffff, 0x7fffffff, 0x80000000, 0xffffffff, UINT64_MAX, INT64_MAX, UINT64_C(1) << 63};
     size_t at = size ? next_random() % size : 0, n, to;
 
     switch (size ? next_random() % 6 : 4) {

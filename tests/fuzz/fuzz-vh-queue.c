@@ -40,8 +40,12 @@ guarded_region(uint64_t gpa)
 
     if (map == MAP_FAILED || mprotect(map + 4096, HALF, PROT_READ | PROT_WRITE) < 0)
         abort();
-    return (struct vh_region){
-        .gpa = gpa, .size = HALF, .user = USER + gpa, .host = map + 4096, .map = map, .map_size = HALF + 8192};
+    return (struct vh_region){.gpa = gpa,
+                              .size = HALF,
+                              .user = USER + gpa,
+                              .host = map + 4096,
+                              .map = map,
+                              .map_size = HALF + 8192};
 }
 
 /* Every request the queue hands out is inside of memory, and as long as it says. */
@@ -101,8 +105,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     q->addr = (struct vh_vring_addr){.desc = USER, .avail = USER + 0x1000, .used = USER + 0x2000};
     memset(&dev->inflight, 0, sizeof(dev->inflight));
     if (bits & 4)
-        dev->inflight = (struct vh_inflight){.map = inflight_map, .queues = inflight_map, .n_queues = 1,
-                                             .queue_size = q->num};
+        dev->inflight = (struct vh_inflight){
+            .map = inflight_map, .queues = inflight_map, .n_queues = 1, .queue_size = q->num};
     if (vh_queue_map(q, &dev->mem, &dev->inflight, bits & 1, bits & 2) == 0) {
         drain(q);
         vh_queue_unmap(q);

@@ -214,7 +214,8 @@ vu_blk_discard(struct vu_blk *b, uint64_t offset, uint64_t len)
 int
 vu_blk_write_zeroes(struct vu_blk *b, uint64_t offset, uint64_t len, bool unmap)
 {
-    return run_ranges(b, VIRTIO_BLK_T_WRITE_ZEROES, offset, len, unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0);
+    return run_ranges(b, VIRTIO_BLK_T_WRITE_ZEROES, offset, len,
+                      unmap ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0);
 }
 
 int

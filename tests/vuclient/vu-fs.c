@@ -17,9 +17,10 @@
 /* What a Linux guest asks for. */
 #define DEFAULT_INIT_FLAGS \
     (FUSE_ASYNC_READ | FUSE_POSIX_LOCKS | FUSE_ATOMIC_O_TRUNC | FUSE_EXPORT_SUPPORT | FUSE_BIG_WRITES | \
-     FUSE_DONT_MASK | FUSE_FLOCK_LOCKS | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | \
-     FUSE_ASYNC_DIO | FUSE_NO_OPEN_SUPPORT | FUSE_PARALLEL_DIROPS | FUSE_HANDLE_KILLPRIV | FUSE_POSIX_ACL | \
-     FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | FUSE_NO_OPENDIR_SUPPORT | FUSE_EXPLICIT_INVAL_DATA)
+     FUSE_DONT_MASK | FUSE_FLOCK_LOCKS | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | \
+     FUSE_READDIRPLUS_AUTO | FUSE_ASYNC_DIO | FUSE_NO_OPEN_SUPPORT | FUSE_PARALLEL_DIROPS | \
+     FUSE_HANDLE_KILLPRIV | FUSE_POSIX_ACL | FUSE_MAX_PAGES | FUSE_CACHE_SYMLINKS | \
+     FUSE_NO_OPENDIR_SUPPORT | FUSE_EXPLICIT_INVAL_DATA)
 
 static int
 init(struct vu_fs *f, uint32_t flags)
@@ -133,9 +134,9 @@ vu_fs_result(const struct vu_fs_req *r)
 
     if (r->out.unique != r->in.unique || r->out.len < sizeof(r->out) || r->out.len > max ||
         r->used_len < r->out.len || r->out.error > 0 || r->out.error < -511) {
-        vu_diag("malformed reply to opcode %u: unique %llu of %llu, length %u, used %u, error %d", r->in.opcode,
-                (unsigned long long)r->out.unique, (unsigned long long)r->in.unique, r->out.len, r->used_len,
-                r->out.error);
+        vu_diag("malformed reply to opcode %u: unique %llu of %llu, length %u, used %u, error %d",
+                r->in.opcode, (unsigned long long)r->out.unique, (unsigned long long)r->in.unique, r->out.len,
+                r->used_len, r->out.error);
         return -EPROTO;
     }
     return r->out.error;
@@ -164,8 +165,8 @@ run(struct vu_fs *f, unsigned queue, struct vu_fs_req *r, uint32_t opcode, uint6
 }
 
 int
-vu_fs_call(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len, const void *arg2,
-           size_t arg2_len, void *reply, size_t reply_cap, size_t *reply_len)
+vu_fs_call(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len,
+           const void *arg2, size_t arg2_len, void *reply, size_t reply_cap, size_t *reply_len)
 {
     struct vu_fs_req *r = f->sync_req;
     int ret;
@@ -192,13 +193,14 @@ vu_fs_call(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, s
 
 /* A call whose reply has one size. */
 static int
-call_fixed(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len, const char *name,
-           void *reply, size_t reply_size)
+call_fixed(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len,
+           const char *name, void *reply, size_t reply_size)
 {
     size_t len = 0;
     int r;
 
-    r = vu_fs_call(f, opcode, nodeid, arg, arg_len, name, name ? strlen(name) + 1 : 0, reply, reply_size, &len);
+    r = vu_fs_call(f, opcode, nodeid, arg, arg_len, name, name ? strlen(name) + 1 : 0, reply, reply_size,
+                   &len);
     if (r == 0 && len != reply_size)
         r = -EPROTO;
     return r;

@@ -61,17 +61,20 @@ int vu_fs_call(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *ar
 /* Common ones on top of it. 0 or -errno. */
 int vu_fs_lookup(struct vu_fs *f, uint64_t parent, const char *name, struct fuse_entry_out *out);
 int vu_fs_getattr(struct vu_fs *f, uint64_t nodeid, struct fuse_attr_out *out);
-int vu_fs_setattr(struct vu_fs *f, uint64_t nodeid, const struct fuse_setattr_in *in, struct fuse_attr_out *out);
+int vu_fs_setattr(struct vu_fs *f, uint64_t nodeid, const struct fuse_setattr_in *in,
+                  struct fuse_attr_out *out);
 int vu_fs_open_file(struct vu_fs *f, uint64_t nodeid, uint32_t flags, uint64_t *fh);
 int vu_fs_release(struct vu_fs *f, uint64_t nodeid, uint64_t fh);
 int vu_fs_create(struct vu_fs *f, uint64_t parent, const char *name, uint32_t flags, uint32_t mode,
                  struct fuse_entry_out *entry, uint64_t *fh);
-int vu_fs_mkdir(struct vu_fs *f, uint64_t parent, const char *name, uint32_t mode, struct fuse_entry_out *entry);
+int vu_fs_mkdir(struct vu_fs *f, uint64_t parent, const char *name, uint32_t mode,
+                struct fuse_entry_out *entry);
 int vu_fs_unlink(struct vu_fs *f, uint64_t parent, const char *name);
 int vu_fs_rmdir(struct vu_fs *f, uint64_t parent, const char *name);
 /* The bytes read or written, or -errno. */
 ssize_t vu_fs_read(struct vu_fs *f, uint64_t nodeid, uint64_t fh, uint64_t offset, void *buf, size_t len);
-ssize_t vu_fs_write(struct vu_fs *f, uint64_t nodeid, uint64_t fh, uint64_t offset, const void *buf, size_t len);
+ssize_t vu_fs_write(struct vu_fs *f, uint64_t nodeid, uint64_t fh, uint64_t offset, const void *buf,
+                    size_t len);
 /* FORGET on the high priority queue; has no reply, returns when the device took it. */
 int vu_fs_forget(struct vu_fs *f, uint64_t nodeid, uint64_t nlookup);
 

@@ -78,7 +78,8 @@ vu_recv(struct vu *vu, uint32_t *request, void *payload, uint32_t cap, uint32_t 
 }
 
 int
-vu_request(struct vu *vu, uint32_t request, const void *payload, uint32_t size, const int *fds, unsigned n_fds)
+vu_request(struct vu *vu, uint32_t request, const void *payload, uint32_t size, const int *fds,
+           unsigned n_fds)
 {
     bool ack = vu_has_protocol(vu, VH_PROTOCOL_F_REPLY_ACK);
     uint64_t answer = 0;

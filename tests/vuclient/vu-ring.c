@@ -67,8 +67,8 @@ fill(const struct vu *vu, struct vring_desc *d, const struct iovec *iov, bool in
 }
 
 static void
-submit_direct(struct vu *vu, struct vu_queue *q, const struct iovec *out, unsigned n_out, const struct iovec *in,
-              unsigned n_in)
+submit_direct(struct vu *vu, struct vu_queue *q, const struct iovec *out, unsigned n_out,
+              const struct iovec *in, unsigned n_in)
 {
     unsigned n = n_out + n_in, i;
 
@@ -82,8 +82,8 @@ submit_direct(struct vu *vu, struct vu_queue *q, const struct iovec *out, unsign
 }
 
 static void
-submit_indirect(struct vu *vu, struct vu_queue *q, const struct iovec *out, unsigned n_out, const struct iovec *in,
-                unsigned n_in)
+submit_indirect(struct vu *vu, struct vu_queue *q, const struct iovec *out, unsigned n_out,
+                const struct iovec *in, unsigned n_in)
 {
     struct vring_desc *head = &q->ring.desc[q->free_head];
     struct vring_desc *table = q->tables + (size_t)q->free_head * q->max_segments;
@@ -122,7 +122,8 @@ vu_kick(struct vu *vu, unsigned queue, bool force)
     if (!force && q->event_idx &&
         !vring_need_event(__atomic_load_n(&vring_avail_event(&q->ring), __ATOMIC_RELAXED), q->avail_idx, old))
         return;
-    if (!force && !q->event_idx && (__atomic_load_n(&q->ring.used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY))
+    if (!force && !q->event_idx &&
+        (__atomic_load_n(&q->ring.used->flags, __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY))
         return;
     q->kicks++;
     if (write(q->kick_fd, &one, sizeof(one)) < 0)

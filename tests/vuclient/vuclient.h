@@ -126,14 +126,15 @@ bool vu_has_protocol(const struct vu *vu, unsigned bit);
 /* ---- messages ----------------------------------------------------------------- */
 
 /* One message as it stands; request numbers are those of vh-msg.h. */
-int vu_send(struct vu *vu, uint32_t request, uint32_t flags, const void *payload, uint32_t size, const int *fds,
-            unsigned n_fds);
+int vu_send(struct vu *vu, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+            const int *fds, unsigned n_fds);
 /* One reply: its payload of at most cap bytes; *size and *fd (the caller's, -1 = none) may be
  * NULL.  -ECONNRESET when the back-end hung up, -ETIMEDOUT, -EMSGSIZE. */
 int vu_recv(struct vu *vu, uint32_t *request, void *payload, uint32_t cap, uint32_t *size, int *fd);
 /* Send; when REPLY_ACK is negotiated wait for the answer: 0, -EREMOTEIO when the back-end said
  * no, -ECONNRESET.  Without REPLY_ACK returns 0 at once. */
-int vu_request(struct vu *vu, uint32_t request, const void *payload, uint32_t size, const int *fds, unsigned n_fds);
+int vu_request(struct vu *vu, uint32_t request, const void *payload, uint32_t size, const int *fds,
+               unsigned n_fds);
 int vu_get_u64(struct vu *vu, uint32_t request, uint64_t *value);
 /* Wait until the back-end closes the connection: 0 or -ETIMEDOUT. */
 int vu_wait_hangup(struct vu *vu, int timeout_ms);

@@ -22,7 +22,8 @@
 #include "tap.h"
 
 /* What the child needs to tell its result. */
-static const int minimal[] = {SYS_write, SYS_exit_group, SYS_exit, SYS_rt_sigreturn, SYS_futex, SYS_munmap, SYS_getpid};
+static const int minimal[] = {SYS_write, SYS_exit_group, SYS_exit,  SYS_rt_sigreturn,
+                              SYS_futex, SYS_munmap,     SYS_getpid};
 
 static struct mb_confine_report *report; /* shared with the child */
 
@@ -109,9 +110,11 @@ test_capabilities(void)
     if (geteuid() != 0) {
         want = 0;
         confined(&policy, do_nothing, NULL);
-        eq_int(report->stage[MB_CONFINE_CAPABILITIES].state, MB_CONFINE_APPLIED, "capabilities (none) are dropped");
+        eq_int(report->stage[MB_CONFINE_CAPABILITIES].state, MB_CONFINE_APPLIED,
+               "capabilities (none) are dropped");
         eq_int(report->capabilities, 0, "none is kept");
-        eq_int(report->stage[MB_CONFINE_BOUNDING].state, MB_CONFINE_REFUSED, "the bounding set is not ours to change");
+        eq_int(report->stage[MB_CONFINE_BOUNDING].state, MB_CONFINE_REFUSED,
+               "the bounding set is not ours to change");
         eq_int(report->stage[MB_CONFINE_BOUNDING].error, EPERM, "and the report says why");
         return;
     }
@@ -192,7 +195,8 @@ test_landlock(void)
     paths[1] = (struct mb_confine_path){open(p.read_only, O_PATH | O_CLOEXEC), MB_CONFINE_READ};
     status = confined(&policy, try_paths, &p);
     if (report->landlock_abi == 0) {
-        eq_int(report->stage[MB_CONFINE_LANDLOCK].state, MB_CONFINE_REFUSED, "no Landlock here: the report says so");
+        eq_int(report->stage[MB_CONFINE_LANDLOCK].state, MB_CONFINE_REFUSED,
+               "no Landlock here: the report says so");
         ok(report->stage[MB_CONFINE_LANDLOCK].error != 0, "and why (%s)",
            strerror(report->stage[MB_CONFINE_LANDLOCK].error));
         tap_skip("paths are confined", "the kernel has no Landlock");
@@ -223,12 +227,14 @@ test_report(void)
     r.stage[MB_CONFINE_LANDLOCK].error = ENOSYS;
     r.fds_closed = 2;
     eq_int(mb_confine_to_json(&r, json, sizeof(json)), 0, "the report as JSON");
-    eq_str(json,
-           "{\"fds\": {\"state\": \"applied\"}, \"no_new_privs\": {\"state\": \"off\"}, \"bounding\": {\"state\": "
-           "\"off\"}, \"capabilities\": {\"state\": \"off\"}, \"landlock\": {\"state\": \"refused\", \"error\": "
-           "\"ENOSYS\"}, \"seccomp\": {\"state\": \"off\"}, \"kept_capabilities\": \"0x0\", \"closed_fds\": 2, "
-           "\"landlock_abi\": 0, \"landlock_paths\": 0, \"syscalls\": 0, \"seccomp_action\": \"kill\"}",
-           "is this");
+    eq_str(
+        json,
+        "{\"fds\": {\"state\": \"applied\"}, \"no_new_privs\": {\"state\": \"off\"}, \"bounding\": "
+        "{\"state\": "
+        "\"off\"}, \"capabilities\": {\"state\": \"off\"}, \"landlock\": {\"state\": \"refused\", \"error\": "
+        "\"ENOSYS\"}, \"seccomp\": {\"state\": \"off\"}, \"kept_capabilities\": \"0x0\", \"closed_fds\": 2, "
+        "\"landlock_abi\": 0, \"landlock_paths\": 0, \"syscalls\": 0, \"seccomp_action\": \"kill\"}",
+        "is this");
     eq_int(mb_confine_to_json(&r, small, sizeof(small)), -ENOSPC, "or too long for the buffer");
 }
 

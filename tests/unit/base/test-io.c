@@ -58,7 +58,8 @@ test_positioned(void)
     ok(memcmp(buf, "\0\0abcdef", 8) == 0, "what was written");
     eq_int(mb_pread_full(fd, buf, 8, 14), 2, "reading over the end");
     eq_int(mb_pread_full(fd, buf, 1, -1), -EINVAL, "a negative offset is none");
-    eq_int(mb_pwrite_full(open("/dev/full", O_WRONLY | O_CLOEXEC), "x", 1, 0), -ENOSPC, "a full device says so");
+    eq_int(mb_pwrite_full(open("/dev/full", O_WRONLY | O_CLOEXEC), "x", 1, 0), -ENOSPC,
+           "a full device says so");
 }
 
 static void
@@ -85,7 +86,8 @@ test_file(void)
     eq_int(mb_read_file_at(dir_fd, "f", 9999, &data, &len), -EFBIG, "a file larger than allowed");
     eq_int(mb_read_file_at(dir_fd, "g", 1, &data, &len), -ENOENT, "a file that is not there");
     eq_int(mb_read_file_at(dir_fd, ".", 1, &data, &len), -EISDIR, "a directory");
-    eq_int(mb_read_file_at(AT_FDCWD, "/proc/self/status", 1 << 20, &data, &len), 0, "a file that tells no size");
+    eq_int(mb_read_file_at(AT_FDCWD, "/proc/self/status", 1 << 20, &data, &len), 0,
+           "a file that tells no size");
     ok(data && strncmp(data, "Name:", 5) == 0 && len > 100, "has its contents");
     free(mb_steal_ptr(&data));
     eq_int(mb_read_file_at(AT_FDCWD, "/dev/null", 0, &data, &len), 0, "an empty file, no byte allowed");

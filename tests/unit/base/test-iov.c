@@ -42,8 +42,8 @@ test_copy(void)
             size_t want = offset >= 26 ? 0 : len < 26 - offset ? len : 26 - offset;
 
             memset(buf, '.', sizeof(buf));
-            wrong += mb_iov_to_buf(iov, 5, offset, buf, len) != want || memcmp(buf, flat + (want ? offset : 0), want) ||
-                     buf[want] != '.';
+            wrong += mb_iov_to_buf(iov, 5, offset, buf, len) != want ||
+                     memcmp(buf, flat + (want ? offset : 0), want) || buf[want] != '.';
         }
     }
     eq_int(wrong, 0, "copying out at every offset, every length");
@@ -67,7 +67,8 @@ test_cut(void)
         fill(iov);
         front = iov;
         wrong += mb_iov_cut_front(&front, &count, n) != want || mb_iov_size(front, count) != 26 - want;
-        wrong += mb_iov_to_buf(front, count, 0, buf, 32) != 26 - want || memcmp(buf, flat + want, 26 - want) != 0;
+        wrong +=
+            mb_iov_to_buf(front, count, 0, buf, 32) != 26 - want || memcmp(buf, flat + want, 26 - want) != 0;
         fill(iov);
         count = 5;
         wrong += mb_iov_cut_back(iov, &count, n) != want || mb_iov_size(iov, count) != 26 - want;

@@ -25,7 +25,8 @@ test_overflow(void)
     ok(!mb_range_within(UINT64_MAX, 2, 10) && !mb_range_within(2, UINT64_MAX, 10), "ranges that wrap");
     ok(mb_ranges_overlap(0, 10, 9, 1) && mb_ranges_overlap(9, 1, 0, 10), "ranges that share a byte");
     ok(!mb_ranges_overlap(0, 10, 10, 5) && !mb_ranges_overlap(5, 0, 0, 10), "ranges that share none");
-    ok(mb_is_power_of_2(1) && mb_is_power_of_2(UINT64_C(1) << 63) && !mb_is_power_of_2(0) && !mb_is_power_of_2(6),
+    ok(mb_is_power_of_2(1) && mb_is_power_of_2(UINT64_C(1) << 63) && !mb_is_power_of_2(0) &&
+           !mb_is_power_of_2(6),
        "powers of two");
     ok(mb_round_up(1, 4096, &r) && r == 4096 && mb_round_up(4096, 4096, &r) && r == 4096, "rounding up");
     ok(!mb_round_up(UINT64_MAX, 4096, &r), "rounding up that wraps");

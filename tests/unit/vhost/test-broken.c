@@ -299,7 +299,8 @@ static void
 test_case(unsigned i)
 {
     struct toy toy = {0};
-    struct vu_options o = {.queues = 2, .queue_size = SIZE, .regions = 2, .features_off = cases[i].features_off};
+    struct vu_options o = {
+        .queues = 2, .queue_size = SIZE, .regions = 2, .features_off = cases[i].features_off};
     struct vu *vu;
     unsigned served;
     bool was_device = cases[i].make == device_breaks_it;

@@ -214,10 +214,12 @@ test_recovery(void)
     r = vh_inflight_recover(p, SIZE, 9, heads, &counter);
     ok(r == 1 && heads[0] == 5 && p->used_idx == 9, "a batch that was published is struck off");
     p->last_batch_head = SIZE;
-    eq_int(vh_inflight_recover(p, SIZE, 10, heads, &counter), -ENODATA, "a list that leaves the region is not followed");
+    eq_int(vh_inflight_recover(p, SIZE, 10, heads, &counter), -ENODATA,
+           "a list that leaves the region is not followed");
     eq_int(p->desc[5].inflight, 0, "the region starts anew");
     p->used_idx = 0;
-    eq_int(vh_inflight_recover(p, SIZE, SIZE + 1, heads, &counter), -ENODATA, "nor is a batch larger than the ring");
+    eq_int(vh_inflight_recover(p, SIZE, SIZE + 1, heads, &counter), -ENODATA,
+           "nor is a batch larger than the ring");
     p->version = 2;
     eq_int(vh_inflight_recover(p, SIZE, SIZE + 1, heads, &counter), -ENODATA, "nor another version");
     free(p);
@@ -233,7 +235,8 @@ test_messages(void)
     fd = vh_inflight_create(&inflight, &good);
     ok(fd >= 0, "a region is made");
     ok(vh_inflight_get(&inflight, 1, SIZE) && !vh_inflight_get(&inflight, 2, SIZE) &&
-           !vh_inflight_get(&inflight, 0, SIZE + 1), "for two queues of that size");
+           !vh_inflight_get(&inflight, 0, SIZE + 1),
+       "for two queues of that size");
     m = good;
     m.mmap_size = UINT64_MAX;
     ok(vh_inflight_map(&inflight, &m, fd) < 0, "a size that wraps is refused");

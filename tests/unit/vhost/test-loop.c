@@ -85,7 +85,7 @@ run_loop(void *data)
 
 struct called {
     struct vh_loop *loop;
-    unsigned n;                 /* on the loop's thread alone */
+    unsigned n; /* on the loop's thread alone */
     pthread_t thread;
     bool nested;
 };

@@ -34,7 +34,7 @@ static char socket_path[64];
 
 struct run {
     pid_t pid;
-    int out;                    /* its stdout and stderr */
+    int out; /* its stdout and stderr */
     char text[4096];
 };
 
@@ -122,18 +122,23 @@ test_options(void)
 {
     struct run r;
 
-    ok(run(&r, ARGS("--help")) == 0 && strstr(r.text, "--socket-path=PATH") && strstr(r.text, "--stamp"), "--help");
+    ok(run(&r, ARGS("--help")) == 0 && strstr(r.text, "--socket-path=PATH") && strstr(r.text, "--stamp"),
+       "--help");
     ok(run(&r, ARGS("--version")) == 0 && strstr(r.text, "toy-backend (msb) "), "--version");
-    eq_int(run(&r, ARGS("--fd=3", "--nonsense", "--print-capabilities")), 0, "--print-capabilities, whatever else");
+    eq_int(run(&r, ARGS("--fd=3", "--nonsense", "--print-capabilities")), 0,
+           "--print-capabilities, whatever else");
     eq_str(r.text, "{\"type\": \"toy\", \"features\": []}\n", "prints them alone");
-    ok(WEXITSTATUS(run(&r, ARGS("--reconnect"))) == 2 && strstr(r.text, "either --socket-path or --fd"), "no socket");
+    ok(WEXITSTATUS(run(&r, ARGS("--reconnect"))) == 2 && strstr(r.text, "either --socket-path or --fd"),
+       "no socket");
     ok(WEXITSTATUS(run(&r, ARGS("--fd=3", "--socket-path=x"))) == 2, "two sockets");
     ok(WEXITSTATUS(run(&r, ARGS("--fd=x"))) == 2 && strstr(r.text, "'x'"), "a descriptor that is no number");
     ok(WEXITSTATUS(run(&r, ARGS("--fd=-1"))) == 2, "a negative descriptor");
     ok(WEXITSTATUS(run(&r, ARGS("--nonsense"))) == 2 && strstr(r.text, "--help"), "an unknown option");
     ok(WEXITSTATUS(run(&r, ARGS("--fd=3", "more"))) == 2 && strstr(r.text, "'more'"), "an argument");
-    ok(WEXITSTATUS(run(&r, ARGS("--fd=3", "--log-level=loud"))) == 2 && strstr(r.text, "'loud'"), "a log level");
-    ok(WEXITSTATUS(run(&r, ARGS("--fd=77"))) == 1 && strstr(r.text, "descriptor 77"), "a descriptor that is closed");
+    ok(WEXITSTATUS(run(&r, ARGS("--fd=3", "--log-level=loud"))) == 2 && strstr(r.text, "'loud'"),
+       "a log level");
+    ok(WEXITSTATUS(run(&r, ARGS("--fd=77"))) == 1 && strstr(r.text, "descriptor 77"),
+       "a descriptor that is closed");
 }
 
 /* ---- sockets --------------------------------------------------------------------------------- */
@@ -205,7 +210,8 @@ test_not_a_socket(void)
     ok(stat(path, &st) == 0 && S_ISREG(st.st_mode), "is not replaced");
     unlink(path);
     snprintf(option, sizeof(option), "--socket-path=%s/%0120d", dir, 0);
-    ok(WEXITSTATUS(run(&r, ARGS(option))) == 1 && strstr(r.text, "too long"), "a path that no socket can have");
+    ok(WEXITSTATUS(run(&r, ARGS(option))) == 1 && strstr(r.text, "too long"),
+       "a path that no socket can have");
 }
 
 /* ---- ends --------------------------------------------------------------------------------------- */
@@ -302,7 +308,8 @@ test_parent(void)
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
     p = (struct pollfd){.fd = ends[0], .events = POLLIN};
-    ok(poll(&p, 1, VU_TIMEOUT_MS) == 1 && read(ends[0], text, 1) == 0, "when it is killed, the back-end ends too");
+    ok(poll(&p, 1, VU_TIMEOUT_MS) == 1 && read(ends[0], text, 1) == 0,
+       "when it is killed, the back-end ends too");
     while (waitpid(-1, NULL, 0) > 0)
         ;
     close(ends[0]);

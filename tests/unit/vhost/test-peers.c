@@ -62,8 +62,8 @@ test_storage_daemon(void)
     snprintf(disk, sizeof(disk), "%s/disk", dir);
     snprintf(sock, sizeof(sock), "%s/blk.sock", dir);
     snprintf(blockdev, sizeof(blockdev), "driver=file,node-name=f,filename=%s", disk);
-    snprintf(export, sizeof(export), "type=vhost-user-blk,id=e,node-name=f,addr.type=unix,addr.path=%s,writable=on",
-             sock);
+    snprintf(export, sizeof(export),
+             "type=vhost-user-blk,id=e,node-name=f,addr.type=unix,addr.path=%s,writable=on", sock);
     fd = open(disk, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (!a || !b || fd < 0 || ftruncate(fd, DISK_SIZE) < 0)
         return;
@@ -127,7 +127,8 @@ test_virtiofsd(void)
     mkdir(shared, 0755);
     pid = spawn_quietly(argv);
     if (ok(vu_fs_open(&fs, &o, 0) == 0, "virtiofsd is reached")) {
-        eq_int(vu_fs_create(&fs, FUSE_ROOT_ID, "file", O_RDWR, S_IFREG | 0644, &entry, &fh), 0, "  creating a file");
+        eq_int(vu_fs_create(&fs, FUSE_ROOT_ID, "file", O_RDWR, S_IFREG | 0644, &entry, &fh), 0,
+               "  creating a file");
         eq_int(vu_fs_write(&fs, entry.nodeid, fh, 0, "contents", 8), 8, "  writing");
         eq_int(vu_fs_read(&fs, entry.nodeid, fh, 3, buf, 60), 5, "  reading");
         eq_str(buf, "tents", "  what was written");

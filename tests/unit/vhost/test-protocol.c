@@ -62,16 +62,19 @@ test_features(void)
     if (!open_rig(&rig, (struct vu_options){.no_start = true}))
         return;
     v = rig.vu->features_offered;
-    ok((v & BIT(VIRTIO_F_VERSION_1)) && (v & BIT(VIRTIO_RING_F_INDIRECT_DESC)) && (v & BIT(VIRTIO_RING_F_EVENT_IDX)) &&
-           (v & BIT(VH_F_PROTOCOL_FEATURES)) && (v & 1), "version 1, indirect, event index, protocol, the device's own");
+    ok((v & BIT(VIRTIO_F_VERSION_1)) && (v & BIT(VIRTIO_RING_F_INDIRECT_DESC)) &&
+           (v & BIT(VIRTIO_RING_F_EVENT_IDX)) && (v & BIT(VH_F_PROTOCOL_FEATURES)) && (v & 1),
+       "version 1, indirect, event index, protocol, the device's own");
     ok(!(v & BIT(26)) && !(v & BIT(VIRTIO_F_RING_PACKED)), "no logging, no packed rings");
     v = rig.vu->protocol_offered;
     ok((v & BIT(VH_PROTOCOL_F_MQ)) && (v & BIT(VH_PROTOCOL_F_REPLY_ACK)) && (v & BIT(VH_PROTOCOL_F_CONFIG)) &&
            (v & BIT(VH_PROTOCOL_F_INFLIGHT_SHMFD)) && (v & BIT(VH_PROTOCOL_F_CONFIGURE_MEM_SLOTS)) &&
-           (v & BIT(VH_PROTOCOL_F_RESET_DEVICE)) && (v & BIT(VH_PROTOCOL_F_BACKEND_REQ)), "protocol features");
+           (v & BIT(VH_PROTOCOL_F_RESET_DEVICE)) && (v & BIT(VH_PROTOCOL_F_BACKEND_REQ)),
+       "protocol features");
     ok(!(v & BIT(1)), "no log in shared memory");
     v = BIT(63);
-    eq_int(vu_request(rig.vu, VH_SET_FEATURES, &v, sizeof(v), NULL, 0), -EREMOTEIO, "a feature not offered is refused");
+    eq_int(vu_request(rig.vu, VH_SET_FEATURES, &v, sizeof(v), NULL, 0), -EREMOTEIO,
+           "a feature not offered is refused");
     eq_int(vu_get_u64(rig.vu, VH_GET_MAX_MEM_SLOTS, &v), 0, "memory slots are told");
     eq_int(v, VH_MEM_MAX_REGIONS, "as many as there are");
     eq_int(close_rig(&rig), 0, "the connection lived on");
@@ -128,7 +131,8 @@ echo_works(struct vu *vu)
 {
     struct iovec out = {vu_alloc(vu, 8, 1), 8}, in = {vu_alloc(vu, 8, 1), 8};
 
-    return vu_submit(vu, 0, &out, 1, &in, 1, VU_KICK, vu) == 0 && vu_wait(vu, 0, VU_TIMEOUT_MS, NULL, NULL) == 1;
+    return vu_submit(vu, 0, &out, 1, &in, 1, VU_KICK, vu) == 0 &&
+           vu_wait(vu, 0, VU_TIMEOUT_MS, NULL, NULL) == 1;
 }
 
 static void
@@ -161,11 +165,14 @@ test_slots(void)
     s.region.guest_addr = 8192 - 2048;
     eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO, "an overlap is refused");
     s.region = (struct vh_mem_region_msg){UINT64_MAX - 10, 4096, 0x1000, 0};
-    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO, "a region that wraps is refused");
+    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO,
+           "a region that wraps is refused");
     s.region = (struct vh_mem_region_msg){0, 0, 0x1000, 0};
-    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO, "an empty region is refused");
+    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO,
+           "an empty region is refused");
     s.region = (struct vh_mem_region_msg){0, 4096, 0x1000, 64 * 4096};
-    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO, "a region past the file is refused");
+    eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), -EREMOTEIO,
+           "a region past the file is refused");
     s.region = (struct vh_mem_region_msg){0, 1024, 0x1000, 512};
     eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), 0, "an offset within a page is right");
     ok(echo_works(rig.vu), "the queue works still");
@@ -207,10 +214,13 @@ test_bad_table(void)
     fds[0] = fds[1] = rig.vu->mem_fd;
     t.region[0] = (struct vh_mem_region_msg){VU_GPA_BASE, rig.vu->mem_size, (uintptr_t)rig.vu->mem, 0};
     t.region[1] = (struct vh_mem_region_msg){VU_GPA_BASE + 4096, 4096, 0, 0};
-    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO, "a table with an overlap is refused");
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO,
+           "a table with an overlap is refused");
     t.region[1] = (struct vh_mem_region_msg){0, 4096, 0, 0};
-    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 1), -EREMOTEIO, "one with too few descriptors too");
-    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size - 1, fds, 2), -EREMOTEIO, "and one that is cut short");
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 1), -EREMOTEIO,
+           "one with too few descriptors too");
+    eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size - 1, fds, 2), -EREMOTEIO,
+           "and one that is cut short");
     t.n_regions = UINT32_MAX;
     eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO, "and one of 2^32 - 1 regions");
     t.n_regions = 2;
@@ -224,7 +234,7 @@ test_bad_table(void)
 struct ring_case {
     const char *name;
     uint32_t num;
-    int64_t desc, avail, used;      /* offsets into memory */
+    int64_t desc, avail, used; /* offsets into memory */
 };
 
 static void
@@ -292,20 +302,28 @@ test_ring_messages(void)
     s.index = UINT32_MAX;
     eq_int(vu_request(rig.vu, VH_SET_VRING_BASE, &s, sizeof(s), NULL, 0), -EREMOTEIO, "nor that one");
     s = (struct vh_vring_state){0, 64};
-    eq_int(vu_request(rig.vu, VH_SET_VRING_NUM, &s, sizeof(s), NULL, 0), -EREMOTEIO, "the size of a running ring");
-    eq_int(vu_request(rig.vu, VH_SET_VRING_BASE, &s, sizeof(s), NULL, 0), -EREMOTEIO, "the base of a running ring");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_NUM, &s, sizeof(s), NULL, 0), -EREMOTEIO,
+           "the size of a running ring");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_BASE, &s, sizeof(s), NULL, 0), -EREMOTEIO,
+           "the base of a running ring");
     s = (struct vh_vring_state){1, 65536};
-    eq_int(vu_request(rig.vu, VH_SET_VRING_BASE, &s, sizeof(s), NULL, 0), -EREMOTEIO, "a base that does not exist");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_BASE, &s, sizeof(s), NULL, 0), -EREMOTEIO,
+           "a base that does not exist");
     v = 0x100;
-    eq_int(vu_request(rig.vu, VH_SET_VRING_KICK, &v, sizeof(v), &fd, 1), -EREMOTEIO, "no descriptor meant, one there");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_KICK, &v, sizeof(v), &fd, 1), -EREMOTEIO,
+           "no descriptor meant, one there");
     eq_int(vu_request(rig.vu, VH_SET_VRING_CALL, &v, sizeof(v), NULL, 0), 0, "no call descriptor is right");
     v = 0;
-    eq_int(vu_request(rig.vu, VH_SET_VRING_CALL, &v, sizeof(v), NULL, 0), -EREMOTEIO, "a descriptor meant, none there");
-    eq_int(vu_request(rig.vu, VH_SET_VRING_CALL, &v, sizeof(v), &rig.vu->q[0].call_fd, 1), 0, "a call descriptor");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_CALL, &v, sizeof(v), NULL, 0), -EREMOTEIO,
+           "a descriptor meant, none there");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_CALL, &v, sizeof(v), &rig.vu->q[0].call_fd, 1), 0,
+           "a call descriptor");
     v = 0x200;
-    eq_int(vu_request(rig.vu, VH_SET_VRING_ERR, &v, sizeof(v), &fd, 1), -EREMOTEIO, "flags that mean nothing");
+    eq_int(vu_request(rig.vu, VH_SET_VRING_ERR, &v, sizeof(v), &fd, 1), -EREMOTEIO,
+           "flags that mean nothing");
     v = rig.vu->features & ~BIT(VIRTIO_RING_F_EVENT_IDX);
-    eq_int(vu_request(rig.vu, VH_SET_FEATURES, &v, sizeof(v), NULL, 0), -EREMOTEIO, "features while a queue runs");
+    eq_int(vu_request(rig.vu, VH_SET_FEATURES, &v, sizeof(v), NULL, 0), -EREMOTEIO,
+           "features while a queue runs");
     ok(echo_works(rig.vu), "the queue works still");
     eq_int(vu_request(rig.vu, VH_RESET_DEVICE, NULL, 0, NULL, 0), 0, "the device is reset");
     eq_int(rig.toy.resets, 1, "it knows");
@@ -338,7 +356,8 @@ test_sizes_and_fds(bool ack)
                 uint64_t v;
                 int r;
 
-                if (!open_rig(&rig, (struct vu_options){.no_start = true, .memory = 1 << 20, .queue_size = 4}))
+                if (!open_rig(&rig,
+                              (struct vu_options){.no_start = true, .memory = 1 << 20, .queue_size = 4}))
                     return;
                 vu_send(rig.vu, request, ack ? VH_MSG_NEED_REPLY : 0, payload, sizes[i], fds, n_fds);
                 /* Either it answers, and this is still a conversation, or it hung up. */
@@ -408,7 +427,8 @@ test_leaving(void)
         r = close_rig(&rig);
         close(fd);
         ok(r == (n == 0 || n == sizeof(msg) ? 0 : -ECONNRESET), "leaving after %u bytes: %d", n, r);
-        ok(rig.toy.started == 2 && rig.toy.stopped == 2 && rig.toy.resets == 1, "  the queues stopped, it was reset");
+        ok(rig.toy.started == 2 && rig.toy.stopped == 2 && rig.toy.resets == 1,
+           "  the queues stopped, it was reset");
     }
 }
 

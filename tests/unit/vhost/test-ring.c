@@ -148,7 +148,8 @@ test_suppression(struct vu_options o, const char *what)
     interrupts = rig.vu->q[0].calls;
     if (read(rig.vu->q[0].call_fd, &pending, sizeof(pending)) == sizeof(pending))
         interrupts += pending;
-    ok(interrupts >= 1 && interrupts <= 2, "%s: a batch of 51 raised %u interrupts", what, (unsigned)interrupts);
+    ok(interrupts >= 1 && interrupts <= 2, "%s: a batch of 51 raised %u interrupts", what,
+       (unsigned)interrupts);
     ok(rig.vu->q[0].kicks <= 2, "%s: and took %u kicks", what, (unsigned)rig.vu->q[0].kicks);
     close_rig(&rig);
 }
@@ -276,7 +277,8 @@ main(void)
     const struct vu_options all = {.queues = 1};
     const struct vu_options no_event = {.features_off = BIT(VIRTIO_RING_F_EVENT_IDX)};
     const struct vu_options plain = {
-        .features_off = BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VH_F_PROTOCOL_FEATURES),
+        .features_off =
+            BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VH_F_PROTOCOL_FEATURES),
     };
 
     test_layouts(all, "all features");
@@ -284,7 +286,8 @@ main(void)
     test_layouts(plain, "no features");
     test_wrap(all, "event index");
     test_wrap(no_event, "flags");
-    test_wrap((struct vu_options){.queue_size = 1024, .protocol_off = BIT(VH_PROTOCOL_F_INFLIGHT_SHMFD)}, "untracked");
+    test_wrap((struct vu_options){.queue_size = 1024, .protocol_off = BIT(VH_PROTOCOL_F_INFLIGHT_SHMFD)},
+              "untracked");
     test_suppression(all, "event index");
     test_suppression(no_event, "flags");
     test_no_interrupt();
