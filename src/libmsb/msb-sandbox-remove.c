@@ -80,15 +80,19 @@ may_have_domain(MsbHome *home, const char *name)
     return access(run, F_OK) == 0 || !msb_last_end_load(home, name, &end, NULL) || end.reason != MSB_END_NONE;
 }
 
+/* With force a sandbox goes even when libvirt is away; a definition that stays behind is replaced or refused by
+ * name when the name is used again. */
 static gboolean
-remove_locked(MsbHome *home, const char *name, GError **error)
+remove_locked(MsbHome *home, const char *name, gboolean force, GError **error)
 {
     g_autoptr(MsbConnection) connection = NULL;
+    g_autoptr(GError) local = NULL;
 
     if (may_have_domain(home, name)) {
-        connection = msb_connection_open(error);
-        if (!connection)
-            return FALSE;
+        connection = msb_connection_open(&local);
+        if (!connection && !force)
+            return msb_error_set(error, MSB_ERROR_HYPERVISOR, "cannot remove sandbox '%s' from libvirt: %s; --force "
+                                 "removes it here alone", name, local->message);
     }
     if (!msb_sandbox_discard(home, name, connection, error) || !msb_run_remove(home, name, error))
         return FALSE;
@@ -116,7 +120,7 @@ msb_sandbox_remove(MsbSandbox *sandbox, gboolean force, GError **error)
         return FALSE;
     if (msb_sandbox_is_supervised(sandbox->home, sandbox->name))
         return msb_error_set(error, MSB_ERROR_RUNNING, "sandbox '%s' was started again meanwhile", sandbox->name);
-    return remove_locked(sandbox->home, sandbox->name, error);
+    return remove_locked(sandbox->home, sandbox->name, force, error);
 }
 
 /* ---- reaping ---------------------------------------------------------------------------------------- */
@@ -226,7 +230,7 @@ msb_sandbox_reap(MsbHome *home, const char *name, gboolean locked, GError **erro
     if (!reap_locked(home, name, error))
         return FALSE;
     if (left_over && !msb_sandbox_is_supervised(home, name) && is_left_over(home, name))
-        return remove_locked(home, name, error);
+        return remove_locked(home, name, FALSE, error);
     return TRUE;
 }
 

@@ -48,7 +48,8 @@ char *msb_sandbox_dup_log_path(MsbSandbox *sandbox, const char *which);/* "exec"
 gboolean msb_sandbox_start(MsbSandbox *sandbox, GError **error);
 /* Stop gracefully; after timeout_ms (0 = at once) by force. NOT_RUNNING if it does not run. */
 gboolean msb_sandbox_stop(MsbSandbox *sandbox, guint timeout_ms, GError **error);
-/* Undefine the domain, remove sandboxes/<name>. RUNNING unless force. */
+/* Undefine the domain, remove sandboxes/<name>. RUNNING unless force, which also goes on when libvirt cannot be
+ * reached. */
 gboolean msb_sandbox_remove(MsbSandbox *sandbox, gboolean force, GError **error);
 
 G_END_DECLS

@@ -477,6 +477,25 @@ test_remove(Fixture *f, gconstpointer data)
     assert_nothing_runs(f);
 }
 
+/* A sandbox that ran has a domain: it goes when libvirt is away only if that is wanted. */
+static void
+test_remove_without_libvirt(Fixture *f, gconstpointer data)
+{
+    g_autoptr(MsbSandbox) ran = make_sandbox(f, "box"), never = make_sandbox(f, "never");
+    MsbLastEnd end = { MSB_END_REQUESTED, NULL, 0 };
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(msb_last_end_save(f->home, "box", &end, NULL));
+    g_setenv("MSB_LIBVIRT_URI", "test:///nowhere/at/all.xml", TRUE);
+    g_assert_false(msb_sandbox_remove(ran, FALSE, &error));
+    assert_failed_with(error, MSB_ERROR_HYPERVISOR, "--force removes it here alone");
+    g_assert_true(msb_sandbox_exists(f->home, "box"));
+    g_assert_true(msb_sandbox_remove(ran, TRUE, &error));
+    g_assert_true(msb_sandbox_remove(never, FALSE, &error));
+    g_assert_no_error(error);
+    g_assert_false(msb_sandbox_exists(f->home, "box") || msb_sandbox_exists(f->home, "never"));
+}
+
 /* While one command works on a name, another says so instead of getting in between. */
 static void
 test_busy(Fixture *f, gconstpointer data)
@@ -517,6 +536,7 @@ main(int argc, char **argv)
     ADD("/sandbox/ephemeral", test_ephemeral);
     ADD("/sandbox/stop-by-force", test_stop_by_force);
     ADD("/sandbox/remove", test_remove);
+    ADD("/sandbox/remove-without-libvirt", test_remove_without_libvirt);
     ADD("/sandbox/busy", test_busy);
 #undef ADD
     return g_test_run();
