@@ -12,6 +12,13 @@
 #include "vh-main.h"
 #include "vh-syscalls.h"
 
+/* A sanitizer makes system calls of its own. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true
+#else
+#define SANITIZED false
+#endif
+
 #define OPT_STAMP VH_MAIN_OPT_FIRST
 
 static int
@@ -35,6 +42,22 @@ static const struct vh_main_program program = {
     .option = toy_option,
 };
 
+static void
+confine(int listen_fd, int conn_fd, int ready_fd)
+{
+    const int fds[] = {listen_fd, conn_fd, ready_fd};
+    struct mb_confine_report report;
+    struct mb_confine_policy policy = {
+        .stages = MB_CONFINE_ALL,
+        .fds = fds,
+        .n_fds = 3,
+        .more_syscalls = vh_syscalls,
+        .n_more_syscalls = vh_n_syscalls,
+    };
+
+    mb_confine(&policy, &report);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -47,21 +70,8 @@ main(int argc, char **argv)
         return r < 0 ? 2 : 0;
     if (toy_init(&toy) < 0 || vh_main_listen(&opts, &listen_fd, &conn_fd) < 0)
         return EXIT_FAILURE;
-#ifndef __SANITIZE_ADDRESS__
-    {
-        const int fds[] = {listen_fd, conn_fd, opts.ready_fd};
-        struct mb_confine_report report;
-        struct mb_confine_policy policy = {
-            .stages = MB_CONFINE_ALL,
-            .fds = fds,
-            .n_fds = 3,
-            .more_syscalls = vh_syscalls,
-            .n_more_syscalls = vh_n_syscalls,
-        };
-
-        mb_confine(&policy, &report);
-    }
-#endif
+    if (!SANITIZED)
+        confine(listen_fd, conn_fd, opts.ready_fd);
     r = vh_main_serve(&opts, toy.dev, listen_fd, conn_fd);
     vh_dev_free(toy.dev);
     return r;
