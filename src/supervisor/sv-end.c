@@ -86,6 +86,7 @@ grace_expired(gpointer data)
 static void
 stop_backends(SvRun *run)
 {
+    sv_info("the machine is down");
     g_clear_pointer(&run->agent, sv_agent_free);
     sv_relay_end_sessions(run->relay, run->message ? run->message : "the sandbox was stopped");
     if (run->backends && !run->backends_stopping) {
@@ -198,11 +199,29 @@ machine_ended(SvRun *run, MsbEndReason reason, const char *what)
     }
 }
 
+static const char *
+describe_event(MsbDomainEvent event)
+{
+    switch (event) {
+    case MSB_DOMAIN_POWEROFF:
+        return "power-off";
+    case MSB_DOMAIN_DESTROYED:
+        return "destroyed";
+    case MSB_DOMAIN_PANICKED:
+        return "panicked";
+    case MSB_DOMAIN_FAILED:
+        return "failed";
+    default:
+        return "crashed";
+    }
+}
+
 void
 sv_end_machine_event(SvRun *run, MsbDomainEvent event)
 {
     if (event == MSB_DOMAIN_STARTED)
         return;
+    sv_info("libvirt: the domain has ended (%s)", describe_event(event));
     if (run->stage == SV_STAGE_ENDING) {
         /* The guest powered off as it was asked to. */
         if (run->grace_timer)
@@ -255,9 +274,9 @@ doubt(SvRun *run, MsbEndReason reason, const char *message)
 void
 sv_end_agent_gone(SvRun *run, const GError *error)
 {
+    sv_info("%s", error->message);
     if (run->stage == SV_STAGE_ENDING)
         return;
-    sv_info("%s", error->message);
     if (g_error_matches(error, MSB_ERROR, MSB_ERROR_NOT_RUNNING))
         doubt(run, MSB_END_INTERNAL, error->message);
     else if (run->stage != SV_STAGE_RUNNING)
