@@ -191,18 +191,13 @@ ag_conn_clear(struct ag_conn *c)
 void
 ag_conn_finish(struct ag_conn *c, int timeout_ms)
 {
-    uint64_t end = ag_now_ns() + (uint64_t)timeout_ms * 1000000u;
-    int flags = fcntl(c->watch.fd, F_GETFL);
+    uint64_t now, end = ag_now_ns() + (uint64_t)timeout_ms * 1000000u;
 
-    while (c->up && ag_conn_pending(c) > 0) {
+    while (c->up && ag_conn_pending(c) > 0 && (now = ag_now_ns()) < end) {
         struct pollfd p = { .fd = c->watch.fd, .events = POLLOUT };
-        uint64_t now = ag_now_ns();
 
-        if (now >= end || poll(&p, 1, (int)((end - now) / 1000000) + 1) <= 0 || (p.revents & (POLLHUP | POLLERR)))
+        if (poll(&p, 1, (int)((end - now) / 1000000) + 1) <= 0 || (p.revents & (POLLHUP | POLLERR)))
             return;
-        /* A blocking write to a port returns when the device has taken the bytes. */
-        if (flags >= 0 && c->out.len - c->out_done <= MP_DATA_MAX)
-            fcntl(c->watch.fd, F_SETFL, flags & ~O_NONBLOCK);
-        ag_conn_flush(c);
+        conn_write(c);
     }
 }

@@ -69,7 +69,7 @@ run_shell(const struct ag_console *c)
     struct ag_stdio io = { .tty = c->tty.fd };
 
     fcntl(c->tty.fd, F_SETFL, O_RDWR);
-    ag_exec_child(c->defaults, &m, &io, c->tty.fd);
+    ag_exec_child(c->defaults, &m, &io, -1);
 }
 
 static void

@@ -130,7 +130,8 @@ ag_dev_wait_disk(int events, const char *serial, unsigned partition, char path[6
         if (wait_event(events, end))
             continue;
         if (partition > 0)
-            return ag_fail(e, ENODEV, serial, "There is no partition %u on the disk of this serial", partition);
+            return ag_fail(e, ENODEV, serial, "There is no partition %u on the disk of this serial",
+                           partition);
         return ag_fail(e, ENODEV, serial, "There is no disk of this serial");
     }
     return 0;

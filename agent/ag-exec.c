@@ -39,7 +39,10 @@ give_up(uint8_t kind, int error, const char *object)
     struct ag_exec_failure f = { .kind = kind, .error = (uint32_t)error };
 
     snprintf(f.object, sizeof(f.object), "%s", object ? object : "");
-    ag_write_all(failure_fd, &f, offsetof(struct ag_exec_failure, object) + strlen(f.object) + 1);
+    if (failure_fd < 0)
+        dprintf(2, "msb-agent: \"%s\" does not start: %s\n", f.object, error ? strerror(error) : "unknown");
+    else
+        ag_write_all(failure_fd, &f, offsetof(struct ag_exec_failure, object) + strlen(f.object) + 1);
     _exit(127);
 }
 
@@ -69,7 +72,7 @@ take_stdio(const struct ag_stdio *io)
 static void
 read_db(const char *path, char **text)
 {
-    int r = ag_read_file(AT_FDCWD, path, DB_MAX, false, text, NULL);
+    int r = ag_read_file(AT_FDCWD, path, DB_MAX, text);
 
     if (r == -ENOMEM)
         give_up(MP_EXEC_NO_RESOURCES, -r, path);
@@ -206,17 +209,18 @@ exec_in_path(char *const *argv, char *const *env, const char *path)
 
     for (;;) {
         size_t n = strcspn(path, ":");
-        int k = snprintf(try, sizeof(try), "%.*s%s%s", (int)MB_MIN(n, sizeof(try)), path, n ? "/" : "", argv[0]);
+        int dir = (int)MB_MIN(n, sizeof(try));
+        int k = snprintf(try, sizeof(try), "%.*s%s%s", dir, path, n ? "/" : "", argv[0]);
 
         if (k > 0 && (size_t)k < sizeof(try)) {
             struct stat st;
+            int e;
 
             execve(try, argv, env);
-            if (!error && errno != ENOENT && errno != ENOTDIR && stat(try, &st) == 0 && !S_ISDIR(st.st_mode)) {
-                error = errno;
-                snprintf(found, sizeof(found), "%s", try);
-            } else if (!error && errno == ENOENT && access(try, F_OK) == 0) {
-                error = ENOENT;
+            e = errno;
+            /* Something is there: not executable, or its interpreter is missing. */
+            if (!error && e != ENOTDIR && stat(try, &st) == 0 && !S_ISDIR(st.st_mode)) {
+                error = e;
                 snprintf(found, sizeof(found), "%s", try);
             }
         }
@@ -230,7 +234,8 @@ exec_in_path(char *const *argv, char *const *env, const char *path)
 }
 
 void
-ag_exec_child(const struct ag_defaults *defaults, const struct mp_exec *m, const struct ag_stdio *io, int errfd)
+ag_exec_child(const struct ag_defaults *defaults, const struct mp_exec *m, const struct ag_stdio *io,
+              int errfd)
 {
     struct rlimit files = { FILES_SOFT, FILES_HARD };
     const char *user = m->user && m->user[0] ? m->user : defaults->user;

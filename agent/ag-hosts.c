@@ -137,7 +137,7 @@ ag_hosts_update(int root_fd, const char *hostname, char *const *lines, bool read
     if (!S_ISREG(st.st_mode))
         return -EINVAL;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", at);
-    r = ag_read_file(AT_FDCWD, path, HOSTS_MAX, false, &old, NULL);
+    r = ag_read_file(AT_FDCWD, path, HOSTS_MAX, &old);
     if (r < 0)
         return r;
     text = ag_hosts_edit(old, hostname, lines);

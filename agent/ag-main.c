@@ -36,7 +36,7 @@ cmdline_has(const char *word)
     mb_autofree char *text = NULL;
     char *save = NULL;
 
-    if (ag_read_file(AT_FDCWD, "/proc/cmdline", 65536, false, &text, NULL) < 0)
+    if (ag_read_file(AT_FDCWD, "/proc/cmdline", 65536, &text) < 0)
         return false;
     for (char *w = strtok_r(text, " \n", &save); w; w = strtok_r(NULL, " \n", &save)) {
         if (strcmp(w, word) == 0)

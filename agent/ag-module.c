@@ -123,7 +123,7 @@ ag_module_load_list(int at, const char *dir, bool optional_ones, struct ag_error
     /* A kernel with everything built in comes without. */
     if (dirfd < 0 && errno == ENOENT)
         return 0;
-    r = dirfd < 0 ? -errno : ag_read_file(dirfd, "load", LIST_MAX, false, &list, NULL);
+    r = dirfd < 0 ? -errno : ag_read_file(dirfd, "load", LIST_MAX, &list);
     if (r < 0)
         return ag_fail(e, -r, dir, "The initrd's list of modules cannot be read");
     for (char *name = strtok_r(list, "\n", &save); name; name = strtok_r(NULL, "\n", &save)) {
@@ -188,7 +188,7 @@ ag_module_probe(int tree_fd, const char *name)
 {
     mb_autofree char *dep = NULL;
     char **files = NULL;
-    int r = ag_read_file(tree_fd, "modules.dep", DEP_MAX, false, &dep, NULL);
+    int r = ag_read_file(tree_fd, "modules.dep", DEP_MAX, &dep);
 
     if (r == 0)
         r = ag_module_resolve(dep, name, &files);

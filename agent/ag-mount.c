@@ -66,8 +66,8 @@ ag_mount_new(const char *fstype, const char *source, const char *const *opts, bo
 
         error = errno;
         context_log(fs, log, sizeof(log));
-        return ag_fail(e, error, source, "The %s file system cannot be mounted%s%s", fstype, log[0] ? ": " : "",
-                       log);
+        return ag_fail(e, error, source, "The %s file system cannot be mounted%s%s", fstype,
+                       log[0] ? ": " : "", log);
     }
     return fd;
 }
@@ -80,6 +80,14 @@ ag_mount_attach(int mount_fd, int target_fd)
     return 0;
 }
 
+static bool
+same_file(int a, int b)
+{
+    struct stat x, y;
+
+    return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static int
 attach_at(int root_fd, int mount_fd, const char *target, unsigned make, struct ag_error *e)
 {
@@ -88,6 +96,8 @@ attach_at(int root_fd, int mount_fd, const char *target, unsigned make, struct a
 
     if (at < 0)
         return ag_fail(e, -at, target, "The mount point cannot be reached");
+    if (same_file(at, root_fd))
+        return ag_fail(e, EINVAL, target, "The mount point is the root itself");
     r = ag_mount_attach(mount_fd, at);
     return r < 0 ? ag_fail(e, -r, target, "The file system cannot be attached to its mount point") : 0;
 }
@@ -236,7 +246,8 @@ bind_file(int share, const char *name, struct ag_error *e)
 }
 
 static int
-mount_one(int root_fd, const struct mp_mount *m, bool restricted, int events, int modules_fd, struct ag_error *e)
+mount_one(int root_fd, const struct mp_mount *m, bool restricted, int events, int modules_fd,
+          struct ag_error *e)
 {
     uint64_t attrs = mount_attrs(m->flags, restricted);
     bool is_file = m->kind == MP_MOUNT_VIRTIOFS && (m->flags & MP_MOUNT_FILE);
@@ -269,9 +280,10 @@ mount_one(int root_fd, const struct mp_mount *m, bool restricted, int events, in
 int
 ag_mount_user(int root_fd, const struct mp_boot *boot, int events, int modules_fd, struct ag_error *e)
 {
+    bool restricted = (boot->flags & MP_BOOT_RESTRICTED) != 0;
     int r = 0;
 
     for (unsigned i = 0; r >= 0 && i < boot->n_mounts; i++)
-        r = mount_one(root_fd, &boot->mounts[i], (boot->flags & MP_BOOT_RESTRICTED) != 0, events, modules_fd, e);
+        r = mount_one(root_fd, &boot->mounts[i], restricted, events, modules_fd, e);
     return r < 0 ? r : 0;
 }

@@ -85,7 +85,9 @@ ag_probe_gpt_type(int fd, unsigned sector_size, unsigned n, uint8_t guid[16])
     table = get64(header + 72);
     count = get32(header + 80);
     size = get32(header + 84);
-    if (count > GPT_ENTRIES_MAX || size < GPT_ENTRY_MIN || size > GPT_ENTRY_MAX || table > INT64_MAX / sector_size / 2)
+    if (count > GPT_ENTRIES_MAX || size < GPT_ENTRY_MIN || size > GPT_ENTRY_MAX)
+        return -EPROTO;
+    if (table > INT64_MAX / sector_size / 2)
         return -EPROTO;
     if (n < 1 || n > count)
         return -ENOENT;

@@ -73,7 +73,8 @@ mount_layers(unsigned n, int events, struct ag_error *e)
     if (r == 0 && n == 0)
         return make_dir(LAYERS_DIR "/0", e);
     if (n > LAYERS_MAX)
-        return ag_fail(e, E2BIG, LAYERS_SERIAL, "The image has %u layers, the kernel takes %u", n, LAYERS_MAX);
+        return ag_fail(e, E2BIG, LAYERS_SERIAL, "The image has %u layers, the kernel takes %u", n,
+                       LAYERS_MAX);
     for (unsigned i = 1; r == 0 && i <= n; i++) {
         char device[64], dir[32];
         mb_autofd int fd = -1;
@@ -143,7 +144,9 @@ root_overlay(struct ag_root *root, const struct mp_boot *boot, int events, struc
     r = chdir(LAYERS_DIR) < 0 || ag_sys_mount("overlay", AG_NEWROOT, "overlay", 0, opts) < 0 ? -errno : 0;
     if (chdir("/") < 0 && r == 0)
         r = -errno;
-    return r < 0 ? ag_fail(e, -r, "overlay", "The image's layers and the writable layer cannot be stacked") : 0;
+    if (r < 0)
+        return ag_fail(e, -r, "overlay", "The image's layers and the writable layer cannot be stacked");
+    return 0;
 }
 
 static int

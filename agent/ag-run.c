@@ -58,7 +58,8 @@ copy_link(int from, int to, const char *name, const struct stat *st)
     if (n < 0)
         return;
     target[n] = '\0';
-    if (symlinkat(target, to, name) == 0 && fchownat(to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
+    if (symlinkat(target, to, name) == 0 &&
+        fchownat(to, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)
         unlinkat(to, name, 0);
 }
 

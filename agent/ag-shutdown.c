@@ -31,6 +31,12 @@ struct mounted {
     bool share;
 };
 
+static bool
+is_octal(const char *s)
+{
+    return s[0] >= '0' && s[0] <= '3' && s[1] >= '0' && s[1] <= '7' && s[2] >= '0' && s[2] <= '7';
+}
+
 /* Undo \ooo in place. */
 static void
 unescape(char *s)
@@ -38,7 +44,7 @@ unescape(char *s)
     char *out = s;
 
     while (*s) {
-        if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+        if (s[0] == '\\' && is_octal(s + 1)) {
             *out++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
             s += 4;
         } else {
@@ -127,7 +133,7 @@ ag_shutdown_unmount(int proc_fd, const struct ag_root *root, bool pivoted)
 
     if (!pivoted)
         ag_sys_umount2(AG_NEWROOT, AG_MNT_DETACH);
-    if (ag_read_file(proc_fd >= 0 ? proc_fd : AT_FDCWD, info, MOUNTINFO_MAX, false, &text, NULL) == 0)
+    if (ag_read_file(proc_fd >= 0 ? proc_fd : AT_FDCWD, info, MOUNTINFO_MAX, &text) == 0)
         n = list_mounts(text, &v);
     for (size_t i = n; i-- > 0;) {
         if (!v[i].disk || strcmp(v[i].path, "/") == 0)

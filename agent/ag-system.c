@@ -21,7 +21,8 @@
 #include "mb-cleanup.h"
 
 #define NS_PER_S INT64_C(1000000000)
-#define SAFE (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+#define NO_PRIVILEGES (MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+#define SAFE (NO_PRIVILEGES | MOUNT_ATTR_NOEXEC)
 
 /* Our standard descriptors go to the console, or nowhere; descriptors 0 to 2 are never anything else. */
 static void
@@ -75,7 +76,7 @@ static const struct {
     { "/sys", "sysfs", NULL, SAFE, true },
     { "/sys/fs/cgroup", "cgroup2", NULL, SAFE, false },
     { "/dev/pts", "devpts", opts_pts, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, true },
-    { "/dev/shm", "tmpfs", opts_shm, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, true },
+    { "/dev/shm", "tmpfs", opts_shm, NO_PRIVILEGES, true },
     { "/dev/mqueue", "mqueue", NULL, SAFE, false },
 };
 
@@ -116,7 +117,7 @@ make_tmp(int root_fd, const char *path)
 static int
 mount_run(int root_fd, struct ag_error *e)
 {
-    mb_autofd int fd = ag_mount_new("tmpfs", "tmpfs", opts_run, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, e);
+    mb_autofd int fd = ag_mount_new("tmpfs", "tmpfs", opts_run, false, NO_PRIVILEGES, e);
     mb_autofd int at = fd < 0 ? -1 : ag_path_open(root_fd, "/run", AG_PATH_MAKE_DIR);
     int r;
 
@@ -136,7 +137,7 @@ static void
 mount_msb(int root_fd, bool make)
 {
     struct ag_error ignored = { 0 };
-    mb_autofd int fd = ag_mount_new("tmpfs", "msb", opts_msb, false, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, &ignored);
+    mb_autofd int fd = ag_mount_new("tmpfs", "msb", opts_msb, false, NO_PRIVILEGES, &ignored);
     mb_autofd int at = fd < 0 ? -1 : ag_path_open(root_fd, "/.msb", make ? AG_PATH_MAKE_DIR : 0);
     mb_autofd int version = at < 0 ? -1 : openat(fd, "version", O_CREAT | O_WRONLY | O_CLOEXEC, 0444);
 

@@ -69,7 +69,8 @@ field_id(struct field f, uint32_t *id)
 
 /* The passwd line with this name, or without one with this number. */
 static bool
-find_passwd(const char *text, const char *name, uint32_t number, struct field f[7], uint32_t *uid, uint32_t *gid)
+find_passwd(const char *text, const char *name, uint32_t number, struct field f[7], uint32_t *uid,
+            uint32_t *gid)
 {
     int n;
 

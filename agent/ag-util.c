@@ -42,50 +42,53 @@ ag_now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Make room for more after len bytes; more than max are not wanted. */
+static int
+grow(char **buf, size_t len, size_t *cap, size_t max)
+{
+    size_t want = *cap ? *cap * 2 : 4096;
+    char *p;
+
+    if (len + 1 < *cap)
+        return 0;
+    if (len > max)
+        return -EFBIG;
+    p = realloc(*buf, want);
+    if (!p)
+        return -ENOMEM;
+    *buf = p;
+    *cap = want;
+    return 0;
+}
+
 int
-ag_read_file(int dirfd, const char *path, size_t max, bool any, char **text, size_t *n)
+ag_read_file(int dirfd, const char *path, size_t max, char **text)
 {
     mb_autofd int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     mb_autofree char *buf = NULL;
     size_t len = 0, cap = 0;
     struct stat st;
+    ssize_t n;
 
-    if (fd < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return -errno;
-    if (fstat(fd, &st) < 0)
-        return -errno;
-    if (!any && !S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode))
         return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    for (;;) {
-        ssize_t r;
+    do {
+        int r = grow(&buf, len, &cap, max);
 
-        if (len + 1 >= cap) {
-            size_t want = cap ? cap * 2 : 4096;
-            char *p;
-
-            if (len > max)
-                return -EFBIG;
-            p = realloc(buf, want);
-            if (!p)
-                return -ENOMEM;
-            buf = p;
-            cap = want;
-        }
-        r = read(fd, buf + len, cap - len - 1);
-        if (r < 0 && errno == EINTR)
-            continue;
         if (r < 0)
+            return r;
+        n = read(fd, buf + len, cap - len - 1);
+        if (n < 0 && errno != EINTR)
             return -errno;
-        if (r == 0)
-            break;
-        len += (size_t)r;
-    }
+        if (n > 0)
+            len += (size_t)n;
+    } while (n != 0);
     if (len > max)
         return -EFBIG;
     buf[len] = '\0';
     *text = mb_steal_ptr(&buf);
-    if (n)
-        *n = len;
     return 0;
 }
 

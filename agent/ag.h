@@ -41,9 +41,9 @@ struct ag_error {
 /* Fill *e (unless an inner function already has) and return -error, or -EIO for error 0. */
 int ag_fail(struct ag_error *e, int error, const char *object, const char *fmt, ...) MB_PRINTF(4, 5);
 uint64_t ag_now_ns(void);                        /* CLOCK_BOOTTIME */
-/* The whole file as a NUL-terminated string (free it), at most max bytes; regular files only
- * unless any is set.  Never blocks on a FIFO.  -EFBIG above max. */
-int ag_read_file(int dirfd, const char *path, size_t max, bool any, char **text, size_t *n) MB_MUST_CHECK;
+/* A whole regular file as a NUL-terminated string (free it), at most max bytes, else -EFBIG. Never blocks
+ * on a FIFO. */
+int ag_read_file(int dirfd, const char *path, size_t max, char **text) MB_MUST_CHECK;
 /* Same, for one short line without its newline into buf. */
 int ag_read_line(int dirfd, const char *path, char *buf, size_t size) MB_MUST_CHECK;
 int ag_write_file(int dirfd, const char *path, const char *text);
@@ -118,7 +118,7 @@ size_t ag_conn_pending(const struct ag_conn *c);
 /* Whether output had better wait for ->drained(). */
 bool ag_conn_congested(struct ag_conn *c);
 void ag_conn_flush(struct ag_conn *c);
-/* Last words: wait (bounded) until the host has taken everything. */
+/* Last words: wait (bounded) until everything is written. Frames that come in are not looked at any more. */
 void ag_conn_finish(struct ag_conn *c, int timeout_ms);
 
 /* ---- ag-env.c, ag-user.c ---------------------------------------------------------- */
@@ -180,7 +180,8 @@ struct ag_exec_failure {
     char object[2048];
 };
 
-/* In the child: become the command, or write a struct ag_exec_failure to errfd and exit. */
+/* In the child: become the command, or write a struct ag_exec_failure to errfd and exit. Without one (-1) the
+ * reason goes to standard error in words. */
 void ag_exec_child(const struct ag_defaults *defaults, const struct mp_exec *m, const struct ag_stdio *io,
                    int errfd) MB_NORETURN;
 

@@ -98,42 +98,51 @@ mp_raw_encode(struct mp_enc *e, uint16_t type, uint32_t session, const void *p, 
     return mp_enc_end(e);
 }
 
+/* EXITED and CREDIT are both a byte and a number. */
+static int
+pair_encode(struct mp_enc *e, uint16_t type, uint32_t session, uint8_t byte, uint32_t number)
+{
+    mp_enc_begin(e, type, session, 0);
+    mp_put_u8(e, byte);
+    mp_put_u32(e, number);
+    return mp_enc_end(e);
+}
+
+static int
+pair_decode(const uint8_t *p, size_t n, uint8_t *byte, uint32_t *number)
+{
+    struct mp_dec d;
+
+    mp_dec_init(&d, p, n);
+    *byte = mp_get_u8(&d);
+    *number = mp_get_u32(&d);
+    return mp_dec_end(&d);
+}
+
 int
 mp_exited_encode(struct mp_enc *e, uint32_t session, bool signalled, uint32_t code)
 {
-    mp_enc_begin(e, MP_EXITED, session, 0);
-    mp_put_u8(e, signalled);
-    mp_put_u32(e, code);
-    return mp_enc_end(e);
+    return pair_encode(e, MP_EXITED, session, signalled, code);
 }
 
 int
 mp_exited_decode(const uint8_t *p, size_t n, bool *signalled, uint32_t *code)
 {
-    struct mp_dec d;
+    uint8_t byte;
+    int r = pair_decode(p, n, &byte, code);
 
-    mp_dec_init(&d, p, n);
-    *signalled = mp_get_u8(&d) != 0;
-    *code = mp_get_u32(&d);
-    return mp_dec_end(&d);
+    *signalled = byte != 0;
+    return r;
 }
 
 int
 mp_credit_encode(struct mp_enc *e, uint32_t session, uint8_t stream, uint32_t bytes)
 {
-    mp_enc_begin(e, MP_CREDIT, session, 0);
-    mp_put_u8(e, stream);
-    mp_put_u32(e, bytes);
-    return mp_enc_end(e);
+    return pair_encode(e, MP_CREDIT, session, stream, bytes);
 }
 
 int
 mp_credit_decode(const uint8_t *p, size_t n, uint8_t *stream, uint32_t *bytes)
 {
-    struct mp_dec d;
-
-    mp_dec_init(&d, p, n);
-    *stream = mp_get_u8(&d);
-    *bytes = mp_get_u32(&d);
-    return mp_dec_end(&d);
+    return pair_decode(p, n, stream, bytes);
 }

@@ -18,7 +18,8 @@ version=$(basename "$MSB_TEST_MODULES")
 tsc=$("$driver" --print-tsc-khz)
 work=$(mktemp -d)
 trap cleanup EXIT
-qemu_pid= virtiofsd_pid=
+qemu_pid=''
+virtiofsd_pid=''
 
 # ---- images -------------------------------------------------------------------
 

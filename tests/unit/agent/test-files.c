@@ -32,7 +32,7 @@ get(const char *path)
 {
     char *text = NULL;
 
-    return ag_read_file(AT_FDCWD, path, 1 << 20, false, &text, NULL) < 0 ? NULL : text;
+    return ag_read_file(AT_FDCWD, path, 1 << 20, &text) < 0 ? NULL : text;
 }
 
 /* ---- paths -------------------------------------------------------------------------- */
