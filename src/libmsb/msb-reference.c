@@ -174,9 +174,9 @@ msb_reference_parse(const char *text, GError **error)
     } else if (!at) {
         reference->tag = g_strdup("latest");
     }
-    if (strlen(name) > NAME_MAX_LENGTH)
-        return invalid(text, "the name is longer than 255 bytes", error);
     set_name(reference, name);
+    if (strlen(reference->registry) > NAME_MAX_LENGTH || strlen(reference->repository) > NAME_MAX_LENGTH)
+        return invalid(text, "the name is longer than 255 bytes", error);
     if (!valid_registry(reference->registry))
         return invalid(text, "what is before the first '/' is not a host name with an optional port", error);
     if (!valid_repository(reference->repository))
