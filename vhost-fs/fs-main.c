@@ -10,6 +10,7 @@
 
 #include "fs-confine.h"
 #include "fs-dev.h"
+#include "fs-devfuse.h"
 #include "fs-options.h"
 #include "mb-log.h"
 
@@ -70,13 +71,16 @@ main(int argc, char **argv)
     if (r != 0)
         return r < 0 ? 2 : EXIT_SUCCESS;
     /* Before fs_new(), which leaves the working directory that a relative path means. */
-    if (!opts.print_confinement && vh_main_listen(&opts.common, &listen_fd, &conn_fd) < 0)
+    if (!opts.print_confinement && !opts.mount_point[0] && vh_main_listen(&opts.common, &listen_fd, &conn_fd) < 0)
         return EXIT_FAILURE;
     if (fs_new(&opts.config, &fs, err) < 0) {
         mb_error("%s", err);
         return EXIT_FAILURE;
     }
-    status = serve(&opts, fs, listen_fd, conn_fd);
+    if (opts.mount_point[0])
+        status = fs_devfuse_serve(fs, opts.mount_point, opts.threads) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    else
+        status = serve(&opts, fs, listen_fd, conn_fd);
     fs_free(fs);
     return status;
 }

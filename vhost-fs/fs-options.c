@@ -9,6 +9,7 @@
 
 #include <linux/virtio_fs.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs-pool.h"
@@ -22,6 +23,7 @@ enum {
     OPT_HOST_PERMS,
     OPT_MAP_OWNER,
     OPT_MAX_INODES,
+    OPT_MOUNT,
     OPT_NO_OPENAT2,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
@@ -41,6 +43,7 @@ static const struct option long_options[] = {
     {"host-perms", required_argument, NULL, OPT_HOST_PERMS},
     {"map-owner", required_argument, NULL, OPT_MAP_OWNER},
     {"max-inodes", required_argument, NULL, OPT_MAX_INODES},
+    {"mount", required_argument, NULL, OPT_MOUNT},
     {"no-openat2", no_argument, NULL, OPT_NO_OPENAT2},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
@@ -73,6 +76,7 @@ static const char *const help[] = {
     "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
     "                        0 to 1000 (default: 50)",
     "  --max-inodes=N        files that the guest may know at a time (default: 1048576)",
+    "  --mount=DIR           serve this host instead of a guest: mount the share on DIR (root only)",
     "  --no-openat2          find files as on kernels without openat2()",
     "  --print-confinement   confine the process, print what was applied as JSON, exit",
     NULL,
@@ -178,6 +182,8 @@ set_option(void *opaque, int val, const char *arg)
         return set_owner(arg, &o->config);
     case OPT_MAX_INODES:
         return set_number("max-inodes", arg, 1024, 64u << 20, &o->config.max_nodes);
+    case OPT_MOUNT:
+        return realpath(arg, o->mount_point) ? 0 : bad_value("mount", arg, "a directory that exists");
     case OPT_NO_OPENAT2:
         o->config.no_openat2 = true;
         return 0;
@@ -206,6 +212,14 @@ set_option(void *opaque, int val, const char *arg)
         return set_number("uid", arg, 0, UINT32_MAX - 1, &o->config.owner_uid);
     }
     return -1;
+}
+
+static bool
+without_socket(void *opaque)
+{
+    const struct fs_options *o = opaque;
+
+    return o->print_confinement || o->mount_point[0];
 }
 
 static int
@@ -239,6 +253,7 @@ fs_options_parse(int argc, char **argv, struct fs_options *opts)
         .capabilities = capabilities,
         .options = long_options,
         .option = set_option,
+        .without_socket = without_socket,
     };
     int r;
 

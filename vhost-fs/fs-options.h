@@ -5,6 +5,8 @@
 #ifndef FS_OPTIONS_H
 #define FS_OPTIONS_H
 
+#include <limits.h>
+
 #include "fs-core.h"
 #include "vh-main.h"
 
@@ -12,6 +14,7 @@ struct fs_options {
     struct vh_main_options common;
     struct fs_config config;
     const char *tag;
+    char mount_point[PATH_MAX]; /* serve over /dev/fuse there, not over a socket; absolute, or empty */
     uint32_t threads;           /* for requests that block; 0: none */
     uint32_t poll_us;
     bool have_uid, have_gid;
