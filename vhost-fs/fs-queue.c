@@ -25,7 +25,7 @@
 #include "mb-cleanup.h"
 
 #define LOOK_MIN_NS 4000u
-#define NOTIFY_EVERY 8u         /* completions that the driver is kept waiting for at most */
+#define NOTIFY_EVERY 16u        /* completions that the driver is kept waiting for at most */
 
 struct fs_entry {
     struct fs_req req;
