@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,6 +227,8 @@ fs_new(const struct fs_config *config, struct fs **ret, char *err)
     fs->euid = geteuid();
     fs->openat2 = !config->no_openat2 && fs_path_probe_openat2();
     umask(0);
+    /* A file that grows beyond RLIMIT_FSIZE is an error for the guest, not our end. */
+    signal(SIGXFSZ, SIG_IGN);
     r = fs_open(fs, config, err);
     if (r < 0) {
         fs_free(fs);

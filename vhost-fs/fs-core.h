@@ -78,8 +78,8 @@ struct fs {
 /*
  * Open the share and make a core.  On failure returns -errno and puts a
  * sentence that names the path and the cause in err (of FS_ERR_MAX bytes).
- * Makes /proc/self/fd the working directory of the process and sets its umask
- * to 0.
+ * Makes /proc/self/fd the working directory of the process, sets its umask to
+ * 0, and has it ignore SIGXFSZ.
  */
 int fs_new(const struct fs_config *config, struct fs **fs, char *err) MB_MUST_CHECK;
 #define FS_ERR_MAX 512

@@ -128,6 +128,8 @@ static atomic_bool stop_swapping;
 static void *
 swapper(void *data)
 {
+    unsigned i;
+
     (void)data;
     while (!stop_swapping) {
         /* "d" is a directory, then a link to the secret, then a directory again. */
@@ -135,6 +137,9 @@ swapper(void *data)
         (void)!symlink(secret_dir, in_dir(host_dir, "d"));
         unlink(in_dir(host_dir, "d"));
         rename(in_dir(host_dir, "aside"), in_dir(host_dir, "d"));
+        /* Time for the other side to get in. */
+        for (i = 0; i < 50; i++)
+            (void)!access(in_dir(host_dir, "d/file"), F_OK);
     }
     return NULL;
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "fs-test.h"
 
@@ -176,10 +177,13 @@ test_before_init(const char *dir)
 int
 main(void)
 {
+    struct rlimit limit = {16u << 20, 16u << 20};
     const char *why = ft_no_xattr(), *dir;
 
     if (why)
         tap_skip_all(why);
+    /* Noise may ask for files of any size. */
+    setrlimit(RLIMIT_FSIZE, &limit);
     dir = ft_subdir("share");
     restart(dir);
     test_before_init(dir);
