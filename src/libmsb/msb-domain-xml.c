@@ -269,12 +269,16 @@ static void
 add_qemu(xmlNodePtr domain, const MsbPlan *plan)
 {
     static const char *const args[] = { "-global", "virtio-mmio.force-legacy=false" };
-    xmlNodePtr commandline, override;
+    xmlNodePtr commandline, capabilities, override;
     guint i;
 
     commandline = qemu_child(domain, "commandline");
     for (i = 0; i < G_N_ELEMENTS(args); i++)
         attr(qemu_child(commandline, "arg"), "value", args[i]);
+    /* libvirt would read every single property of the CPU at every start, 600 questions; without this capability
+     * it asks two that mean the same. */
+    capabilities = qemu_child(domain, "capabilities");
+    attr(qemu_child(capabilities, "del"), "capability", "cpu-unavailable-features");
     override = qemu_child(domain, "override");
     for (i = 0; i < plan->devices->len; i++) {
         const MsbDevice *device = g_ptr_array_index(plan->devices, i);
