@@ -10,9 +10,13 @@
 #include <config.h>
 
 #include <libvirt/virterror.h>
+#include <unistd.h>
 
 #include "msb-domain.h"
 #include "msb-error.h"
+
+/* virtlogd keeps three by default. */
+#define MAX_ROTATED_LOGS 10
 
 struct _MsbDomain {
     gatomicrefcount refs;
@@ -144,12 +148,37 @@ msb_domain_destroy(MsbDomain *domain, GError **error)
     return msb_connection_set_error(error, "cannot end domain '%s'", msb_domain_get_name(domain));
 }
 
+/* libvirt keeps the log of QEMU's messages for ever; thousands of ephemeral sandboxes would leave thousands. */
+static void
+remove_logs(const MsbDomain *domain)
+{
+    const char *uri = msb_connection_get_uri(domain->connection);
+    g_autofree char *dir = NULL, *base = NULL;
+    int i;
+
+    if (g_str_has_prefix(uri, "qemu:///system"))
+        dir = g_strdup("/var/log/libvirt/qemu");
+    else if (g_str_has_prefix(uri, "qemu:///session"))
+        dir = g_build_filename(g_get_user_cache_dir(), "libvirt", "qemu", "log", NULL);
+    else
+        return;
+    base = g_strdup_printf("%s/%s.log", dir, msb_domain_get_name(domain));
+    unlink(base);
+    for (i = 0; i < MAX_ROTATED_LOGS; i++) {
+        g_autofree char *rotated = g_strdup_printf("%s.%d", base, i);
+
+        if (unlink(rotated) < 0)
+            break;
+    }
+}
+
 gboolean
 msb_domain_undefine(MsbDomain *domain, GError **error)
 {
-    if (virDomainUndefine(domain->dom) == 0 || last_error_is(VIR_ERR_NO_DOMAIN))
-        return TRUE;
-    return msb_connection_set_error(error, "cannot undefine domain '%s'", msb_domain_get_name(domain));
+    if (virDomainUndefine(domain->dom) < 0 && !last_error_is(VIR_ERR_NO_DOMAIN))
+        return msb_connection_set_error(error, "cannot undefine domain '%s'", msb_domain_get_name(domain));
+    remove_logs(domain);
+    return TRUE;
 }
 
 /* ---- events ---------------------------------------------------------------------------- */

@@ -29,7 +29,7 @@ gboolean msb_domain_start(MsbDomain *domain, GError **error);
 gboolean msb_domain_is_active(MsbDomain *domain);
 /* Kill the machine. One that does not run is fine. */
 gboolean msb_domain_destroy(MsbDomain *domain, GError **error);
-/* Forget it. One that is not defined any more is fine. */
+/* Forget it, and remove libvirt's log of it. One that is not defined any more is fine. */
 gboolean msb_domain_undefine(MsbDomain *domain, GError **error);
 
 typedef enum {
