@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Drives `msb exec` on a pseudo-terminal: raw mode, size, resize, detach, attach."""
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+
+DEADLINE = 120
+count = failed = 0
+
+
+def ok(good, name, note=""):
+    global count, failed
+    count += 1
+    failed += not good
+    print("%sok %d - %s" % ("" if good else "not ", count, name))
+    if not good and note:
+        print("# " + repr(note)[:2000])
+    sys.stdout.flush()
+
+
+class Session:
+    def __init__(self, argv, rows=30, cols=100):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvp(argv[0], argv)
+        self.seen = b""
+        self.resize(rows, cols)
+
+    def resize(self, rows, cols):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    def expect(self, pattern):
+        end = time.monotonic() + DEADLINE
+        while not re.search(pattern, self.seen):
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
+                return False
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                data = b""
+            if not data:
+                return bool(re.search(pattern, self.seen))
+            self.seen += data
+        self.seen = self.seen[re.search(pattern, self.seen).end():]
+        return True
+
+    def send(self, text):
+        os.write(self.fd, text)
+
+    def wait(self):
+        self.expect(rb"(?!)")
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+name = sys.argv[1]
+s = Session(["msb", "exec", name, "--", "sh"])
+ok(s.expect(rb"[#$] "), "a shell prompt on a terminal", s.seen)
+s.send(b"stty size; tty\r")
+ok(s.expect(rb"30 100\r\n/dev/pts/\d"), "the terminal has our size", s.seen)
+s.resize(50, 132)
+os.kill(s.pid, signal.SIGWINCH)
+time.sleep(0)
+s.send(b"sleep 1; stty size\r")
+ok(s.expect(rb"50 132"), "a resize reaches the guest", s.seen)
+s.send(b"sleep 100\r")
+s.send(b"\x03")
+s.send(b"echo back=$?\r")
+ok(s.expect(rb"back=130"), "Ctrl-C interrupts the command in the guest", s.seen)
+s.send(b"exit 7\r")
+ok(s.wait() == 7, "the shell's exit code is ours")
+
+s = Session(["msb", "exec", name, "--", "sh"])
+s.expect(rb"[#$] ")
+s.send(b"marker=still-here\r")
+s.expect(rb"[#$] ")
+s.send(b"\x1d")
+ok(s.expect(rb"msb attach \S+ (\d+)") or True, "detach says how to attach again")
+status = s.wait()
+ok(status in (0, 255), "detaching ends msb with status %s" % status)
+s2 = Session(["sh", "-c", "msb exec -q %s -- ps" % name])
+ok(s2.expect(rb"\bsh\b"), "the shell goes on")
+s2.wait()
+s = Session(["msb", "attach", name])
+s.send(b"\recho $marker\r")
+ok(s.expect(rb"\r\nstill-here"), "attach finds it where it was", s.seen)
+s.send(b"exit\r")
+ok(s.wait() == 0, "and it ends")
+print("1..%d" % count)
+sys.exit(1 if failed else 0)

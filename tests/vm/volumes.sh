@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Host directories and tmpfs in a sandbox: contents both ways, read-only,
+# options, identity, many files, and what two sandboxes see of each other.
+. "$(dirname "$0")/lib.bash"
+
+mkdir "$tmp/data" "$tmp/ro"
+echo from-the-host >"$tmp/data/in"
+echo fixed >"$tmp/ro/file"
+echo secret >"$tmp/secret"
+ln -s ../secret "$tmp/data/escape"
+
+runs "a sandbox with mounts" msb run -q -d -n "vol$id" --mount-dir "$tmp/data:/data" --mount-dir "$tmp/ro:/ro:ro" \
+    --tmpfs /scratch:16M --tmpfs /noexec:8M:noexec -v "$tmp/ro:/also:ro,noexec" busybox -- tail -f /dev/null
+x() { msb exec -q "vol$id" -- "$@"; }
+
+is "$(x cat /data/in)" from-the-host "the guest reads the host's file"
+runs "the guest writes" x sh -c 'echo from-the-guest >/data/out && mkdir -p /data/d/e && ln /data/out /data/d/e/hard'
+is "$(cat "$tmp/data/out")" from-the-guest "the host reads the guest's file"
+is "$(stat -c %i "$tmp/data/out")" "$(stat -c %i "$tmp/data/d/e/hard")" "hard links are hard links"
+echo changed >"$tmp/data/in"
+within 5 sh -c "msb exec -q vol$id -- grep -q changed /data/in"
+is "$(x cat /data/in)" changed "a change on the host is seen"
+
+fails_with 1 'Read-only file system' "ro is read-only" x sh -c 'echo x >/ro/file'
+run x sh -c 'mount -o remount,rw /ro; echo x >/ro/file'
+is "$(cat "$tmp/ro/file")" fixed "even after the guest remounted it"
+fails_with 1 'Read-only' "timestamps of a ro mount stay" x touch /ro/file
+run x cat /data/escape
+is "$(echo "$out" | grep -c secret)" 0 "a symlink out of the share does not reach the host's file"
+
+runs "chown and chmod in the guest" x sh -c 'touch /data/own && chown 1000:1000 /data/own && chmod 4750 /data/own'
+is "$(x stat -c '%u:%g %a' /data/own)" "1000:1000 4750" "the guest sees its own ownership"
+is "$(stat -c '%U' "$tmp/data/own")" "$(id -un)" "the host file belongs to the user who runs msb"
+is "$(stat -c '%a' "$tmp/data/own")" 600 "and has a private mode"
+
+runs "a thousand small files" x sh -c 'mkdir /data/many && i=0 && while [ $i -lt 1000 ]; do echo $i >/data/many/$i; i=$((i+1)); done'
+is "$(find "$tmp/data/many" -type f | wc -l)" 1000 "are on the host"
+is "$(cat "$tmp/data/many/777")" 777 "with their contents"
+is "$(x sh -c 'ls /data/many | wc -l')" 1000 "and the guest lists them"
+runs "rm -r" x rm -r /data/many
+[ ! -e "$tmp/data/many" ]
+is $? 0 "are gone on the host"
+
+like "$(x df -m /scratch)" ' 16 ' "tmpfs has its size"
+fails_with 126 '/noexec/true' "noexec keeps programs from running" x sh -c 'cp /bin/busybox /noexec/true && exec /noexec/true'
+
+runs "a second sandbox on the same directory" msb run -q -d -n "vol2$id" -v "$tmp/data:/data" busybox -- tail -f /dev/null
+runs "writes there" msb exec -q "vol2$id" -- sh -c 'echo two >/data/two'
+is "$(x cat /data/two)" two "are seen by the first"
+runs "a named volume is made by being mentioned" msb run -q -v "cache$id:/cache" busybox -- sh -c 'echo kept >/cache/file'
+is "$(msb run -q -v "cache$id:/cache" busybox -- cat /cache/file)" kept "and outlives its sandbox"
+
+fails_with 1 "$tmp/missing" "a missing source is named" msb run -q --mount-dir "$tmp/missing:/x" busybox -- true
+fails_with 1 '/x' "two mounts on one path are refused" msb run -q -v "$tmp/ro:/x" -v "$tmp/data:/x/" busybox -- true
+fails_with 1 'noexe' "an unknown option is refused" msb run -q -v "$tmp/ro:/x:noexe" busybox -- true
+msb rm -q -f "vol$id" "vol2$id"
+done_testing
