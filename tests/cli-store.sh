@@ -76,7 +76,7 @@ is "a bad name is refused" "$status" 1
 msb run --replace nosuchimage
 like "--replace wants a name" "$err" "--name"
 msb run --pull=always nosuchimage
-like "--pull=always says what is missing" "$err" "registry"
+like "--pull=always says what to do" "$err" "msb load"
 msb run -m 1G -c 2 -e A=b -e A nosuchimage
 is "nothing is left of failed runs" "$(find "$MSB_HOME/sandboxes" -mindepth 1 -name '[!.]*' -not -path '*/.locks/*')" ""
 msb load /nonexistent.tar

@@ -186,8 +186,8 @@ cmd_config_build(const char *image, GError **error)
 
     if (g_strcmp0(arg_pull, "always") == 0) {
         msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                      _("--pull=always needs a registry client, which this msb does not have; "
-                        "load the image with 'msb load' and use --pull=if-missing"));
+                      _("--pull=always is not supported: sandboxes are made from images in the store; "
+                        "get the image there with 'msb load'"));
         return NULL;
     }
     msb_config_set_name(config, arg_name);

@@ -201,10 +201,11 @@ ps_table(const GPtrArray *list)
         const MsbConfig *config = msb_sandbox_get_config(sandbox);
         g_autofree char *command = command_of(sandbox);
         g_autofree char *cpus = g_strdup_printf("%u", msb_config_get_cpus(config));
-        g_autofree char *memory = cmd_format_size(msb_config_get_memory_mib(config) << 20);
+        g_autofree char *memory = g_strdup_printf("%" G_GUINT64_FORMAT " MiB",
+                                                  msb_config_get_memory_mib(config));
 
-        ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus, memory,
-                     msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
+        ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus,
+                     memory, msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
     }
     ui_table_print(table);
 }

@@ -59,7 +59,9 @@ struct Session {
     guint deadline;         /* source id */
     guint interrupts;
     gboolean ended;
+    gboolean lost;          /* the connection to the sandbox */
     gboolean timed_out;
+    GError *error;          /* why it ended, to be told once the terminal is itself again */
     CmdSessionResult result;
 };
 
@@ -114,8 +116,8 @@ on_output(MsbExec *exec G_GNUC_UNUSED, int stream, const guint8 *bytes, gsize n,
     Session *s = data;
     Output *output = &s->outputs[stream == 2 ? 1 : 0];
 
-    if (output->closed)
-        return TRUE;
+    if (output->closed || s->options->detach)
+        return TRUE;    /* with --detach all of it is kept for whoever attaches */
     g_byte_array_append(output->pending, bytes, (guint)n);
     if (!output->source)
         output->source = g_unix_fd_add(output->fd, G_IO_OUT | G_IO_ERR | G_IO_HUP, on_output_ready, output);
@@ -279,13 +281,9 @@ on_ended(MsbExec *exec, int status, int signum G_GNUC_UNUSED, const GError *erro
     s->result.id = msb_exec_get_id(exec);
     s->result.detached = status == -2;
     s->result.status = status >= 0 ? status : status == -2 ? 0 : CMD_EXIT_FAILURE;
+    s->lost = status == -1;
+    s->error = error ? g_error_copy(error) : NULL;
     stop_input(s);
-    ui_tty_restore();
-    if (error)
-        ui_error("%s", error->message);
-    if (status == -1)
-        ui_hint(_("'msb ps -a' tells whether it still runs, 'msb logs --source=console %s' what its kernel said"),
-                s->sandbox);
     finish_when_written(s);
 }
 
@@ -372,14 +370,23 @@ session_clear(Session *s)
         g_clear_pointer(&s->outputs[i].pending, g_byte_array_unref);
     }
     g_clear_pointer(&s->exec, msb_exec_unref);
+    g_clear_error(&s->error);
     g_clear_pointer(&s->input, g_byte_array_unref);
     g_clear_pointer(&s->loop, g_main_loop_unref);
 }
 
+/* What there is to tell after the end. */
 static void
-say_how_to_attach(const Session *s)
+say_why_it_ended(const Session *s)
 {
-    if (s->options->detach)
+    if (s->error)
+        ui_error("%s", s->error->message);
+    if (s->lost)
+        ui_hint(_("'msb ps -a' tells whether it still runs, 'msb logs --source=console %s' what its kernel said"),
+                s->sandbox);
+    if (s->timed_out)
+        ui_error(_("the command was killed: it took longer than %s allows"), "--timeout");
+    if (!s->result.detached || s->options->detach)
         return;
     ui_note(_("detached; command %u goes on in '%s'"), s->result.id, s->sandbox);
     ui_hint(_("'msb attach %s %u' attaches to it again"), s->sandbox, s->result.id);
@@ -410,10 +417,7 @@ cmd_session_run(MsbClient *client, const char *sandbox, const CmdSession *option
     ui_tty_restore();
     if (signals)
         g_source_remove(signals);
-    if (s.timed_out)
-        ui_error(_("the command was killed: it took longer than %s allows"), "--timeout");
-    if (s.result.detached)
-        say_how_to_attach(&s);
+    say_why_it_ended(&s);
     session_clear(&s);
     return s.result;
 }
