@@ -39,10 +39,10 @@ not_in_product '\b(usleep|nanosleep|sleep)[[:space:]]*\([^)]' 'wait for an event
 no '\b(FIXME|XXX|HACK)\b|[Tt]odo:|\bTODO\b' 'finish it or write it down in the documentation'
 no '	' 'spaces instead of tabs'
 no '[[:space:]]+$' 'no white space at the end of a line'
-no '^.{121,}$' 'lines of at most 120 columns'
+not_in_product '^.{121,}$' 'lines of at most 120 columns'
 verdict 'every file of code says its licence' \
     "$(grep -L 'SPDX-License-Identifier' "${c_files[@]}" "${scripts[@]}" configure.ac $(git ls-files '*.am' 'm4/msb-*.m4') || :)"
-verdict 'a source file has at most 800 lines' "$(wc -l "${c_files[@]}" | awk '$2 != "total" && $1 > 800')"
+verdict 'a source file has at most 800 lines' "$(wc -l "${product[@]}" | awk '$2 != "total" && $1 > 800')"
 verdict 'headers are guarded' "$(for f in "${c_files[@]}"; do case $f in *.h) grep -qE '^#ifndef [A-Z0-9_]+_H' "$f" || echo "$f" ;; esac; done)"
 verdict 'no path of a build machine' "$(grep -nE '/work/(main|shared)|/tmp/w/|/home/[a-z]+/(src|work)' "${all[@]}" | grep -v '^tests/lint.sh:' || :)"
 verdict 'files end with a newline' "$(for f in "${all[@]}"; do [ ! -s "$f" ] || [ -z "$(tail -c 1 "$f" | tr '\n\0' ' ' | tr -d ' ')" ] || echo "$f"; done)"

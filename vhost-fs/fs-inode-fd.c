@@ -191,7 +191,7 @@ node_place(struct fs *fs, struct fs_node *node, char name[NAME_MAX + 1])
     pthread_mutex_lock(fs_node_lock(fs, node));
     if (node->parent && node->name && !atomic_load(&node->orphan)) {
         parent = fs_node_ref(node->parent);
-        strcpy(name, node->name); /* fs_name_check() bounded it */
+        memcpy(name, node->name, strlen(node->name) + 1); /* fs_name_check() bounded it */
     }
     pthread_mutex_unlock(fs_node_lock(fs, node));
     return parent;

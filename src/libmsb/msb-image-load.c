@@ -110,7 +110,8 @@ choose_names(MsbImageLoad *load, const GPtrArray *images, const char *tag, Names
         }
         if (names->references->len == before)
             return msb_error_set(error, MSB_ERROR_INVALID, "image %u of '%s' has no name%s%s%s: give it one with --tag",
-                                 i + 1, msb_archive_get_path(load->archive), image->names->len ? ", only the tag '" : "",
+                                 i + 1, msb_archive_get_path(load->archive),
+                                 image->names->len ? ", only the tag '" : "",
                                  image->names->len ? (char *)g_ptr_array_index(image->names, 0) : "",
                                  image->names->len ? "'" : "");
         while (names->digests->len < names->references->len)
@@ -170,8 +171,8 @@ msb_image_load(MsbHome *home, const char *path, const char *tag, MsbProgressFunc
         images = msb_image_load_docker(&load, error);
     } else {
         msb_error_set(error, MSB_ERROR_INVALID,
-                      "'%s' is no image archive: it has neither index.json (OCI layout) nor manifest.json (docker save)%s",
-                      msb_archive_get_path(archive), "; 'msb import' makes an image of a root filesystem");
+                      "'%s' is no image archive: it has neither index.json (OCI layout) nor manifest.json (docker "
+                      "save); 'msb import' makes an image of a root filesystem", msb_archive_get_path(archive));
     }
     return images ? name_images(&load, images, tag, error) : NULL;
 }

@@ -142,7 +142,8 @@ find_layers(MsbImage *image, MsbHome *home, GError **error)
 
         if (!path || stat(path, &st) < 0) {
             g_free(path);
-            return msb_error_set(error, MSB_ERROR_CORRUPT, "layer %s of image '%s' is missing in the store: load it again",
+            return msb_error_set(error, MSB_ERROR_CORRUPT,
+                                 "layer %s of image '%s' is missing in the store: load it again",
                                  image->config->diff_ids[i], image->reference);
         }
         g_ptr_array_add(image->layer_paths, path);
@@ -262,7 +263,8 @@ find_by_digest(const GPtrArray *entries, const char *text, const MsbStoreEntry *
         if (!g_str_has_prefix(msb_digest_hex(entry->digest), hex))
             continue;
         if (*found && strcmp((*found)->digest, entry->digest) != 0)
-            return msb_error_set(error, MSB_ERROR_INVALID, "'%s' is the beginning of more than one image's digest: %s, %s",
+            return msb_error_set(error, MSB_ERROR_INVALID,
+                                 "'%s' is the beginning of more than one image's digest: %s, %s",
                                  text, (*found)->digest, entry->digest);
         if (!*found)
             *found = entry;

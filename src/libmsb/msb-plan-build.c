@@ -99,8 +99,8 @@ check_socket_paths(const MsbPlan *plan, GError **error)
     if (strlen(plan->run_dir) + 1 + longest <= limit)
         return TRUE;
     return msb_error_set(error, MSB_ERROR_INVALID,
-                         "the sockets of sandbox '%s' would be in '%s', and their paths longer than the %" G_GSIZE_FORMAT
-                         " bytes that Unix sockets allow; set MSB_HOME to a shorter directory",
+                         "the sockets of sandbox '%s' would be in '%s', and their paths longer than the "
+                         "%" G_GSIZE_FORMAT " bytes that Unix sockets allow; set MSB_HOME to a shorter directory",
                          plan->name, plan->run_dir, limit);
 }
 

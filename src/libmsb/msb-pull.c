@@ -161,7 +161,8 @@ fetch_manifest(Pull *pull, GError **error)
         g_free(wanted);
         wanted = g_strdup(entry->digest);
     }
-    return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': indexes nested more than %d deep", name, MAX_INDEX_DEPTH);
+    return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': indexes nested more than %d deep", name,
+                         MAX_INDEX_DEPTH);
 }
 
 static GBytes *
@@ -235,7 +236,8 @@ read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError 
 
     if (!job->blob) {
         job->blob = msb_registry_open_blob(job->pull->registry, job->pull->reference->repository,
-                                           job->descriptor->digest, 0, (gint64)job->descriptor->size, cancellable, error);
+                                           job->descriptor->digest, 0, (gint64)job->descriptor->size, cancellable,
+                                           error);
         if (!job->blob)
             return -1;
     }
@@ -455,7 +457,8 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
     g_cond_init(&pull.changed);
     if (pull.options->policy != MSB_PULL_ALWAYS) {
         image = msb_image_lookup(home, reference, &local);
-        if (image || pull.options->policy == MSB_PULL_NEVER || !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
+        if (image || pull.options->policy == MSB_PULL_NEVER ||
+            !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
             if (local)
                 g_propagate_error(error, g_steal_pointer(&local));
             return image;

@@ -431,7 +431,8 @@ has_blob(MsbStore *store, const char *digest, guint64 *size)
 static gboolean
 has_layer(MsbStore *store, const MsbLayerSource *source)
 {
-    g_autofree char *path = source->diff_ids ? msb_store_find_layer(store->home, source->diff_ids, source->index) : NULL;
+    g_autofree char *path = source->diff_ids ? msb_store_find_layer(store->home, source->diff_ids, source->index)
+                                             : NULL;
 
     return path != NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * registry-get [--http] [--ca FILE] [--user NAME --password WORD] [--login | --pull] [--retries N] HOST REPOSITORY REFERENCE
+ * registry-get [--http] [--ca FILE] [--user NAME --password WORD] [--login | --pull [--always]] [--retries N]
+ *              HOST REPOSITORY REFERENCE
  *
  * Drives the registry client for tests: prints the manifest's digest and, for every
  * digest that it names, "digest size" of the blob as it was read.  With --pull the
@@ -83,7 +84,7 @@ count_progress(const char *what, guint64 done, guint64 total, gpointer data)
 static gboolean
 pull_image(MsbHome *home, char **args, GError **error)
 {
-    g_autofree char *reference = g_strdup_printf("%s/%s%s%s", args[0], args[1], strchr(args[2], ':') ? "@" : ":", args[2]);
+    g_autofree char *reference = g_strconcat(args[0], "/", args[1], strchr(args[2], ':') ? "@" : ":", args[2], NULL);
     MsbPullOptions options = { .policy = always ? MSB_PULL_ALWAYS : MSB_PULL_IF_MISSING, .plain_http = use_http,
                                .ca_file = ca_file, .username = username, .password = password,
                                .progress = count_progress };
