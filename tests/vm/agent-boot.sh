@@ -143,6 +143,20 @@ has "out: kept" "the upper layer survives"
 has "out: 1" "hosts do not pile up"
 has "out: 5" "not by a line"
 
+layer_images=()
+for i in $(seq 100); do
+    mkdir -p "$work/many/$i/n"
+    echo "$i" > "$work/many/$i/n/$i"
+    echo "$i" > "$work/many/$i/top"
+    mkfs.erofs "$work/many/$i.img" "$work/many/$i" > /dev/null 2>&1
+    layer_images+=("$work/many/$i.img")
+done
+make_gpt "$work/many.disk" "$work/l1.img" "${layer_images[@]}"
+start_qemu $(disk l "$work/many.disk" layers ,readonly=on) $upper
+drive_to_end --root=overlay: --layers=101 --run='ls /n | wc -l; cat /top; cat /etc/which' --shutdown=0
+has "out: 100" "a hundred layers and one"
+grep -A1 -xF 'out: 100' "$work/out" | grep -qxF 'out: 100'; ok $? "in their order"
+
 # ---- failures -------------------------------------------------------------------
 
 dd if=/dev/urandom of="$work/noise" bs=1M count=8 status=none
@@ -155,6 +169,9 @@ matches '^boot-failed root 61 d0: The disk has no known file system' "a disk wit
 start_qemu $layers $upper
 drive_to_end --root=overlay: --layers=1 --mount=nonsense,a,/b
 matches '^boot-failed mount 22 /b: The kind of mount 99 is unknown$' "a mount of an unknown kind"
+start_qemu $layers $upper
+drive_to_end --root=overlay: --layers=1 --mount=tmpfs,,/proc/../a/..
+matches '^boot-failed mount 22 /proc/../a/..: The mount point is the root itself$' "a mount on the root itself"
 start_qemu
 drive_to_end --root=virtiofs:nothing
 matches '^boot-failed root [0-9]+ nothing: The virtiofs file system cannot be mounted' "a share that is not there"
