@@ -95,7 +95,7 @@ try msb load oci
 ok "an OCI layout of a gzip and a zstd layer is loaded" $?
 grep -q '^registry.example/t:1 sha256:[0-9a-f]* 2$' log
 ok "its name comes from the annotation" $?
-msb tree registry.example/t:1 >tree 2>log
+msb tree registry.example/t:1 >tree
 grep -q '^opt/sub/new ' tree && ! grep -qE '^opt/(gone|sub/inner|\.wh)' tree
 ok "whiteout and opaque directory hide what is below" $?
 grep -q "^opt/old 100644 1000:2000 -2.000000000 " tree
@@ -210,6 +210,43 @@ refused "a truncated archive" "cut.tar" msb load cut.tar
 arch=s390x layout foreign registry.example/t:1 one.tar
 refused "an image for another machine" 's390x' msb load foreign
 
+head -c 1200M /dev/zero | zstd -qc >bomb.tar.zst
+layout bomb registry.example/t:1 bomb.tar.zst
+refused "a decompression bomb" 'layer 1 .*unpacks to more than' msb load bomb
+
+# ---- indexes ----
+# index FILE ENTRY...: an image index of "DIGEST SIZE ARCH" entries.
+index() {
+    local to=$1 list='' entry
+    shift
+    for entry; do
+        read -r hex size machine <<<"$entry"
+        list+="${list:+,}{\"digest\":\"sha256:$hex\",\"size\":$size,\"platform\":{\"os\":\"linux\",\"architecture\":\"$machine\"}}"
+    done
+    printf '{"schemaVersion":2,"manifests":[%s]}' "$list" >"$to"
+}
+cp -r oci nested
+ours=$(sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p' oci/index.json)
+ours="$ours $(stat -c %s "oci/blobs/sha256/$ours")"
+index inner.json "$(printf '0%.0s' {1..64}) 1 s390x" "$ours $arch"
+read -r hex size < <(blob nested inner.json)
+printf '{"schemaVersion":2,"manifests":[{"digest":"sha256:%s","size":%s,"annotations":{"io.containerd.image.name":"a/b:c","org.opencontainers.image.ref.name":"c"}}]}' \
+    "$hex" "$size" >nested/index.json
+new_home
+try msb load nested && [ "$(msb tree a/b:c | sha256sum)" = "$want" ]
+ok "an index inside the index, by platform" $?
+index inner.json "$(printf '0%.0s' {1..64}) 1 s390x"
+read -r hex size < <(blob nested inner.json)
+index nested/index.json "$hex $size "
+new_home
+refused "an index without this machine" "no image for linux/$arch (it has: linux/s390x)" msb load nested x
+cp -r oci hybrid
+sed -i 's|registry.example/t:1|1|' hybrid/index.json
+echo '[{"Config":"x","RepoTags":["hybrid:1"],"Layers":[]}]' >hybrid/manifest.json
+new_home
+try msb load hybrid && msb tree hybrid:1 >/dev/null
+ok "docker save's hybrid is named by manifest.json" $?
+
 # ---- in use ----
 new_home
 try msb load oci
@@ -218,6 +255,8 @@ mkdir -p "$home/sandboxes/busy"
 printf '{"version":1,"name":"busy","image_digest":"%s"}' "$digest" >"$home/sandboxes/busy/config.json"
 refuses 'busy' msb rm registry.example/t:1
 ok "an image that a sandbox uses is not removed" $?
+try msb load docker other && try msb load docker registry.example/t:1 && try msb tree "$digest"
+ok "it is kept for the sandbox when its name goes to another" $?
 rm -r "$home/sandboxes/busy"
 try msb rm registry.example/t:1
 ok "it is when the sandbox is gone" $?

@@ -210,8 +210,11 @@ msb_image_load_oci(MsbImageLoad *load, GError **error)
     }
     for (guint i = 0; i < images->len; i++) {
         MsbLoadedImage *image = g_ptr_array_index(images, i);
+        gboolean named = FALSE;
 
-        if (image->names->len == 0)
+        for (guint j = 0; j < image->names->len; j++)
+            named = named || msb_image_is_full_name(g_ptr_array_index(image->names, j));
+        if (!named)
             add_docker_names(load, image, i);
     }
     return g_steal_pointer(&images);

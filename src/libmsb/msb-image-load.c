@@ -62,11 +62,10 @@ msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *w
     return TRUE;
 }
 
-/* A name from an archive: a whole reference, or only a tag, which names nothing. */
-static gboolean
-is_bare_tag(const char *name)
+gboolean
+msb_image_is_full_name(const char *name)
 {
-    return !strpbrk(name, "/:@");
+    return strpbrk(name, "/:@") != NULL;
 }
 
 /* Full references of one image (transfer full, may be empty). */
@@ -77,7 +76,7 @@ full_names(const MsbLoadedImage *image, GPtrArray *references, GError **error)
         const char *name = g_ptr_array_index(image->names, i);
         char *full;
 
-        if (is_bare_tag(name))
+        if (!msb_image_is_full_name(name))
             continue;
         full = msb_reference_normalize(name, error);
         if (!full)

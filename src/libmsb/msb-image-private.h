@@ -33,6 +33,8 @@ void msb_loaded_image_free(MsbLoadedImage *image);
 /* A layer from a file of the archive. digest, diff_ids and index as in MsbLayerSource. */
 MsbOciDescriptor *msb_image_load_layer(MsbImageLoad *load, const char *file, const char *what, const char *digest,
                                        const char *const *diff_ids, guint index, GError **error);
+/* FALSE for a name that is only a tag, as layouts often have: it names nothing. */
+gboolean msb_image_is_full_name(const char *name);
 /* Refuse a configuration that does not fit the host or the layers. */
 gboolean msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *what, GError **error);
 
