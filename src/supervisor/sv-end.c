@@ -133,11 +133,30 @@ set_state(SvRun *run)
                        (const char *const *)(run->stage == SV_STAGE_RUNNING ? run->timings->pdata : NULL));
 }
 
+/* An ephemeral sandbox in which no command runs, and which could write nowhere but on the upper that goes
+ * with it: nobody misses what the guest would still do. */
+static gboolean
+nothing_to_lose(const SvRun *run)
+{
+    const GPtrArray *mounts = msb_config_get_mounts(run->config);
+
+    if (!msb_config_get_ephemeral(run->config) || msb_config_get_root_kind(run->config) != MSB_ROOT_IMAGE ||
+        sv_relay_count_sessions(run->relay) > 0)
+        return FALSE;
+    for (guint i = 0; i < mounts->len; i++) {
+        const MsbMount *m = g_ptr_array_index(mounts, i);
+
+        if (m->kind != MSB_MOUNT_TMPFS && !m->readonly)
+            return FALSE;
+    }
+    return TRUE;
+}
+
 void
 sv_end_begin(SvRun *run, MsbEndReason reason, const char *message, gint grace_ms)
 {
     gboolean ask = grace_ms >= 0 && run->stage == SV_STAGE_RUNNING && run->agent &&
-                   sv_agent_get_stage(run->agent) == SV_AGENT_READY;
+                   sv_agent_get_stage(run->agent) == SV_AGENT_READY && !nothing_to_lose(run);
 
     if (run->stage == SV_STAGE_ENDING) {
         /* Asked again with less patience. */
