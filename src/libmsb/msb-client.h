@@ -63,6 +63,8 @@ void msb_exec_resume(MsbExec *exec);
 void msb_exec_resize(MsbExec *exec, guint rows, guint cols);
 void msb_exec_signal(MsbExec *exec, int signum);
 void msb_exec_detach(MsbExec *exec);   /* leaves it running; ended() comes with -2 */
+/* It is what the sandbox is for: when it ends, the sandbox is stopped, whether anybody is connected or not. */
+void msb_exec_set_workload(MsbExec *exec);
 void msb_exec_unref(MsbExec *exec);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbExec, msb_exec_unref)
 

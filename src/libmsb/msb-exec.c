@@ -495,3 +495,9 @@ msb_exec_detach(MsbExec *exec)
 {
     send_empty(exec, MP_CTL_DETACH);
 }
+
+void
+msb_exec_set_workload(MsbExec *exec)
+{
+    send_empty(exec, MP_CTL_WORKLOAD);
+}

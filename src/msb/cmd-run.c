@@ -152,10 +152,11 @@ find_command(MsbSandbox *sandbox, CmdSession *session, char ***argv)
 }
 
 static CmdSessionResult
-run_session(MsbHome *home, MsbSandbox *sandbox, const CmdArgs *args)
+run_session(MsbHome *home, MsbSandbox *sandbox, gboolean started, const CmdArgs *args)
 {
     CmdSession session = { .tty = arg_tty, .no_tty = arg_no_tty || (arg_detach && !arg_tty), .no_stdin = arg_no_stdin,
-                           .detach = arg_detach, .detach_keys = arg_detach_keys, .timeout_ms = arg_timeout };
+                           .detach = arg_detach, .workload = started, .detach_keys = arg_detach_keys,
+                           .timeout_ms = arg_timeout };
     CmdSessionResult result = { .status = CMD_EXIT_FAILURE };
     g_auto(GStrv) argv = command_line(home, sandbox, args);
     g_autoptr(GError) error = NULL;
@@ -219,7 +220,7 @@ run(const CmdArgs *args)
         wind_up(sandbox, FALSE, made);
         return cmd_fail(error);
     }
-    result = run_session(home, sandbox, args);
+    result = run_session(home, sandbox, started, args);
     if (result.detached) {
         if (arg_detach)
             puts(msb_sandbox_get_name(sandbox));

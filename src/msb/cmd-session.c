@@ -340,6 +340,8 @@ session_open(Session *s, MsbClient *client, GError **error)
         s->exec = msb_client_attach(client, s->options->attach_id, &callbacks, s, error);
     if (s->exec && !s->options->argv && s->tty)
         msb_exec_resize(s->exec, exec.rows, exec.cols);
+    if (s->exec && s->options->workload)
+        msb_exec_set_workload(s->exec);
     return s->exec != NULL;
 }
 

@@ -179,6 +179,7 @@ typedef struct {
     const char *detach_keys;    /* NULL = ctrl-] */
     gint64 timeout_ms;          /* < 0 = none */
     gboolean detach;            /* leave it running at once */
+    gboolean workload;          /* the sandbox stops when it ends */
     guint attach_id;            /* attach to this one instead of starting argv */
     gboolean attach_tty;        /* whether that one has a terminal */
 } CmdSession;

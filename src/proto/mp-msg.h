@@ -69,6 +69,7 @@ enum mp_type {
     MP_CTL_DETACH = 72,    /* on a session: leave it running; answered by CTL_OK with its u32 global id */
     MP_CTL_ATTACH = 73,    /* on a new session: u32 global id; STARTED, then a replay of the last output, then live */
     MP_CTL_WAIT_READY = 74,/* answered by CTL_WELCOME once the state is running or failed */
+    MP_CTL_WORKLOAD = 75,  /* on a session: the sandbox is to end when this command ends; not answered */
 };
 
 enum mp_shutdown { MP_SHUTDOWN_POWEROFF = 0, MP_SHUTDOWN_REBOOT = 1 };

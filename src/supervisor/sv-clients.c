@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -258,6 +259,9 @@ handle_session_frame(SvClient *client, const struct mp_header *h, const guint8 *
     case MP_CTL_DETACH:
         detach(attachment);
         return TRUE;
+    case MP_CTL_WORKLOAD:
+        attachment->session->workload = TRUE;
+        return TRUE;
     default:
         return msb_error_set(error, MSB_ERROR_CORRUPT, "a message of unknown type %u", h->type);
     }
@@ -362,23 +366,22 @@ accept_client(gint listen_fd, GIOCondition condition G_GNUC_UNUSED, gpointer dat
     return G_SOURCE_CONTINUE;
 }
 
+/* The socket appears under its name when it already listens: whoever sees it can connect. */
 gboolean
 sv_relay_listen(SvRelay *relay, const char *path, GError **error)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
+    g_autofree char *early = g_strconcat(path, "+", NULL);
     mb_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (strlen(path) >= sizeof(address.sun_path)) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
-                    "the socket path \"%s\" is longer than %zu bytes: use a shorter MSB_HOME", path,
-                    sizeof(address.sun_path) - 1);
-        return FALSE;
-    }
-    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(path, 0600) < 0 ||
-        listen(fd, LISTEN_BACKLOG) < 0)
-        return msb_error_set_errno(error, errno, "cannot listen on \"%s\"", path);
+    if (g_strlcpy(address.sun_path, early, sizeof(address.sun_path)) >= sizeof(address.sun_path))
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "the socket path '%s' is longer than %zu bytes: use a shorter MSB_HOME", path,
+                             sizeof(address.sun_path) - 2);
+    unlink(early);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || chmod(early, 0600) < 0 ||
+        listen(fd, LISTEN_BACKLOG) < 0 || rename(early, path) < 0)
+        return msb_error_set_errno(error, errno, "cannot listen on '%s'", path);
     relay->listen_path = g_strdup(path);
     relay->listen_fd = mb_steal_fd(&fd);
     relay->listen_source = g_unix_fd_add(relay->listen_fd, G_IO_IN, accept_client, relay);

@@ -24,6 +24,7 @@ struct SvSession {
     char **argv;
     gboolean tty;
     gboolean kept;               /* was detached once: lives without clients */
+    gboolean workload;           /* the sandbox ends with it */
     guint32 pid;                 /* 0 until started */
     gint64 started_us;           /* real time */
     GPtrArray *attachments;      /* of SvAttachment, owned; the last one owns the session */

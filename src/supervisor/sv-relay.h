@@ -50,6 +50,8 @@ typedef struct SvRelay SvRelay;
 typedef struct {
     /* A client asks for the end. */
     void (*stop)(guint32 grace_ms, gboolean force, gpointer data);
+    /* The command that the sandbox was for has ended.  May be NULL. */
+    void (*workload_ended)(gpointer data);
     /* Commands have run, none runs any more, and no client is connected.  May be NULL. */
     void (*quiet)(gpointer data);
 } SvRelayFuncs;

@@ -79,6 +79,15 @@ still_quiet(gpointer data)
 }
 
 static void
+workload_ended(gpointer data)
+{
+    SvRun *run = data;
+
+    if (run->stage == SV_STAGE_RUNNING)
+        sv_end_begin(run, MSB_END_REQUESTED, "its command has ended", SIGNAL_GRACE_MS);
+}
+
+static void
 relay_quiet(gpointer data)
 {
     SvRun *run = data;
@@ -90,7 +99,7 @@ relay_quiet(gpointer data)
 static gboolean
 open_control(SvRun *run, GError **error)
 {
-    static const SvRelayFuncs funcs = { client_stop, relay_quiet };
+    static const SvRelayFuncs funcs = { client_stop, workload_ended, relay_quiet };
     g_autofree char *path = msb_run_control_socket(run->home, run->name);
 
     run->relay = sv_relay_new(run->exec_log, &funcs, run);

@@ -9,7 +9,8 @@
  *   end       ask the guest (if that is wanted and possible), destroy the domain,
  *             end the back-ends, record how it ended, remove what is to go
  *
- * However it ends it ends that way.  An ephemeral sandbox also ends when it has
+ * However it ends it ends that way.  The end of the command that a client has
+ * called the workload ends the sandbox.  An ephemeral sandbox also ends when it has
  * done its work: commands have run, none is left, and no client is connected.
  */
 #ifndef SV_RUN_H

@@ -518,6 +518,7 @@ void
 sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n)
 {
     SvRelay *relay = session->relay;
+    gboolean workload = session->workload;
 
     log_end(session, type, p, n);
     session->end_type = type;
@@ -529,6 +530,8 @@ sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n)
         keep_ended(session);
     else
         sv_session_free(session);
+    if (workload && relay->funcs->workload_ended)
+        relay->funcs->workload_ended(relay->data);
     sv_relay_check_quiet(relay);
 }
 

@@ -45,6 +45,12 @@ server_gone(const GError *error, gpointer data)
 }
 
 static void
+server_workload_ended(gpointer data)
+{
+    g_main_loop_quit(((Server *)data)->loop);
+}
+
+static void
 server_stop(guint32 grace_ms G_GNUC_UNUSED, gboolean force G_GNUC_UNUSED, gpointer data)
 {
     g_main_loop_quit(((Server *)data)->loop);
@@ -53,7 +59,7 @@ server_stop(guint32 grace_ms G_GNUC_UNUSED, gboolean force G_GNUC_UNUSED, gpoint
 static void
 serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
 {
-    static const SvRelayFuncs relay_funcs = { server_stop };
+    static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL };
     static const SvAgentFuncs agent_funcs = { server_hello, server_ready, server_gone };
     g_autofree char *log_path = g_build_filename(f->dir, "supervisor.log", NULL);
     struct mp_boot boot = { .root_kind = MP_ROOT_VIRTIOFS };
@@ -129,6 +135,12 @@ fixture_stop(Fixture *f)
 
     g_assert_no_error(error);
     g_assert_true(msb_client_stop(client, 0, TRUE, DEADLINE_S * 1000, &error));
+    fixture_stopped(f);
+}
+
+void
+fixture_stopped(Fixture *f)
+{
     reap(f->server);
     reap(f->agent);
     g_assert_false(g_file_test(f->socket, G_FILE_TEST_EXISTS));

@@ -26,6 +26,8 @@ typedef struct {
 /* run_agent serves its end of the channel and does not return. */
 Fixture *fixture_start(void (*run_agent)(int fd), guint hangup_grace_ms);
 void fixture_stop(Fixture *f);
+/* Wait for a server that ends by itself. */
+void fixture_stopped(Fixture *f);
 MsbClient *fixture_connect(Fixture *f);
 /* The most memory the server ever had, in KiB. */
 guint64 fixture_peak_kib(const Fixture *f);

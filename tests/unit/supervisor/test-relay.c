@@ -371,6 +371,30 @@ test_resize(void)
     fixture_stop(f);
 }
 
+/* The end of the workload ends the server, although its client has gone and others are there. */
+static void
+test_workload(void)
+{
+    Fixture *f = fixture_start(fake_agent_run, 100);
+    g_autoptr(MsbClient) client = fixture_connect(f);
+    g_autoptr(MsbClient) other = fixture_connect(f);
+    g_autoptr(Run) work = RUN(client, "sleep");
+    g_autoptr(Run) bystander = RUN(other, "sleep");
+    g_autoptr(Run) again = NULL;
+
+    msb_exec_set_workload(work->exec);
+    WAIT_FOR(work->started && bystander->started);
+    msb_exec_detach(work->exec);
+    WAIT_FOR(work->ended);
+    g_assert_false(bystander->ended);
+    again = run_attach(other, msb_exec_get_id(work->exec));
+    msb_exec_signal(again->exec, SIGTERM);
+    WAIT_FOR(again->ended && bystander->ended);
+    g_assert_cmpint(again->signum, ==, SIGTERM);
+    g_assert_cmpint(bystander->status, ==, -1);
+    fixture_stopped(f);
+}
+
 /* ---- a guest that means harm ------------------------------------------------------------- */
 
 static void
@@ -488,6 +512,7 @@ main(int argc, char **argv)
     g_test_add_func("/relay/slow-watcher", test_slow_watcher);
     g_test_add_func("/relay/client-lost", test_client_lost);
     g_test_add_func("/relay/resize", test_resize);
+    g_test_add_func("/relay/workload", test_workload);
     g_test_add_func("/relay/strangers", test_strangers);
     g_test_add_func("/relay/bad-client", test_bad_client);
     g_test_add_func("/relay/not-running", test_not_running);
