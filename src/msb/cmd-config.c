@@ -10,15 +10,19 @@
 #define MAX_ENV_FILE (1024 * 1024)
 
 static char *arg_name;
-static guint arg_cpus;
-static guint64 arg_memory;
+/* Not given is not the same as 0, which is refused. */
+#define NOT_GIVEN G_MAXUINT
+#define NO_SIZE G_MAXUINT64
+
+static guint arg_cpus = NOT_GIVEN;
+static guint64 arg_memory = NO_SIZE;
 static char *arg_workdir;
 static char *arg_shell;
 static char *arg_user;
 static char *arg_hostname;
 static char *arg_entrypoint;
 static char **arg_labels;
-static guint64 arg_root_disk;
+static guint64 arg_root_disk = NO_SIZE;
 static char *arg_accel;
 static char *arg_pull;
 static gboolean arg_replace;
@@ -165,14 +169,14 @@ cmd_config_replace(guint *timeout_ms)
 static gboolean
 set_resources(MsbConfig *config, GError **error)
 {
-    if (arg_cpus)
+    if (arg_cpus != NOT_GIVEN)
         msb_config_set_cpus(config, arg_cpus);
-    if (arg_memory) {
+    if (arg_memory != NO_SIZE) {
         if (arg_memory % (1024 * 1024))
             return msb_error_set(error, MSB_ERROR_INVALID, _("the memory of a sandbox is a whole number of MiB"));
         msb_config_set_memory_mib(config, arg_memory >> 20);
     }
-    if (arg_root_disk)
+    if (arg_root_disk != NO_SIZE)
         msb_config_set_root_disk_bytes(config, arg_root_disk);
     if (arg_accel)
         msb_config_set_accel(config, arg_accel);

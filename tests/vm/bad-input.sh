@@ -9,15 +9,17 @@ fails_with 1 'bad/name' "bad name" msb create -q -n bad/name busybox
 fails_with 1 'nosuchbox' "unknown sandbox" msb exec -q nosuchbox -- true
 fails_with 2 'help' "unknown option" msb run --no-such-option busybox
 fails_with 2 'nosuchcommand' "unknown command" msb nosuchcommand
-fails_with 1 '0' "no CPUs" msb run -q -c 0 busybox -- true
-fails_with 1 '12Q' "bad size" msb run -q -m 12Q busybox -- true
+fails_with 1 'CPU' "no CPUs" msb run -q -c 0 busybox -- true
+fails_with 1 'memory' "no memory" msb run -q -m 0 busybox -- true
+fails_with 1 'root disk of 0' "no root disk" msb run -q --root-disk 0 busybox -- true
+fails_with 2 '12Q' "bad size" msb run -q -m 12Q busybox -- true
 
 mkdir -p "$tmp/empty/images"
 fails_with 1 'msb kernel import' "no kernel bundle" env MSB_HOME="$tmp/nokernel" sh -c \
     "mkdir -p -m 700 $tmp/nokernel && ln -s $MSB_HOME/images $tmp/nokernel/images && exec msb run -q busybox -- true"
 fails_with 1 'kvm' "KVM asked for where there is none" env MSB_ACCEL=nonsense msb run -q busybox -- true
 fails_with 1 'libvirt' "libvirtd unreachable" env XDG_RUNTIME_DIR=/proc/nowhere LIBVIRT_AUTOSTART=0 MSB_LIBVIRT_URI=qemu+unix:///session?socket=/nonexistent msb run -q busybox -- true
-MSB_BOOT_TIMEOUT=1 fails_with 1 'boot' "a guest that does not answer in time" msb run -q busybox -- true
+MSB_BOOT_TIMEOUT=1 fails_with 1 'not ready after' "a guest that does not answer in time" msb run -q busybox -- true
 
 head -c 1000 /dev/urandom >"$tmp/garbage.tar"
 fails_with 1 'garbage.tar' "an archive that is none" msb load -i "$tmp/garbage.tar" -t x
