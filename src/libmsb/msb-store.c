@@ -194,6 +194,7 @@ static MsbStoreEntry *
 read_entry(JsonNode *node, GError **error)
 {
     MsbStoreEntry *entry = g_new0(MsbStoreEntry, 1);
+    g_autoptr(GError) local = NULL;
     MsbJsonReader reader;
 
     msb_json_reader_begin(&reader, node, "images/index.json");
@@ -203,8 +204,9 @@ read_entry(JsonNode *node, GError **error)
     entry->created = msb_json_get_int(&reader, "created", 0, 0, G_MAXINT64);
     if (!entry->reference || !msb_digest_is_valid(entry->digest))
         msb_json_reader_fail(&reader, "an image without reference or digest");
-    if (msb_json_reader_end(&reader, error))
+    if (msb_json_reader_end(&reader, &local))
         return entry;
+    msb_error_set(error, MSB_ERROR_CORRUPT, "%s", local->message);
     msb_store_entry_free(entry);
     return NULL;
 }
