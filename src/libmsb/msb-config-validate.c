@@ -225,6 +225,14 @@ check_mount_options(const MsbMount *m, GError **error)
     return TRUE;
 }
 
+static gboolean
+is_raw_image(const char *format, const char *path)
+{
+    if (format)
+        return g_str_equal(format, "raw");
+    return !g_str_has_suffix(path, ".qcow2") && !g_str_has_suffix(path, ".vmdk");
+}
+
 /* What later versions know: refused, rather than accepted and left undone. */
 static gboolean
 check_mount_supported(const MsbMount *m, GError **error)
@@ -235,8 +243,7 @@ check_mount_supported(const MsbMount *m, GError **error)
     if (m->kind == MSB_MOUNT_NAMED && m->volume_is_disk)
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
                              "mount on '%s': this version of msb has no volumes of kind=disk", m->target);
-    if (m->kind == MSB_MOUNT_DISK && ((m->format && !g_str_equal(m->format, "raw")) ||
-        (!m->format && (g_str_has_suffix(m->source, ".qcow2") || g_str_has_suffix(m->source, ".vmdk")))))
+    if (m->kind == MSB_MOUNT_DISK && !is_raw_image(m->format, m->source))
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
                              "mount on '%s': this version of msb reads raw disk images only", m->target);
     return TRUE;
@@ -303,6 +310,9 @@ msb_config_validate(const MsbConfig *config, GError **error)
         return FALSE;
     if (!config->image || !*config->image)
         return msb_error_set(error, MSB_ERROR_INVALID, "sandbox '%s' has no image", config->name);
+    if (msb_config_get_root_kind(config) == MSB_ROOT_DISK && !is_raw_image(NULL, config->image))
+        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "root disk '%s': this version of msb boots raw disk images "
+                             "only", config->image);
     return check_resources(config, error) && check_runtime(config, error) && check_env_and_labels(config, error) &&
            check_mounts(config, error);
 }
