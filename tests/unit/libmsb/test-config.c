@@ -378,8 +378,10 @@ test_hostile_json(void)
 {
     g_autofree char *deep = g_strnfill(1000000, '[');
     g_autoptr(GString) hidden = g_string_new("/*\"*/");
-    static const char *const texts[] = { "", "{", "{\"a\":}", "{\"a\":\"\x01\"}", "'a'", "// x\n{}", "{\"a\":1}#", "\xff",
-                                         "{\"a\":\"b", "{\"a\":1e999}}", "5", "5{}", "{}{}", "]" };
+    static const char *const texts[] = {
+        "", "{", "{\"a\":}", "{\"a\":\"\x01\"}", "'a'", "// x\n{}", "{\"a\":1}#", "\xff", "{\"a\":\"b",
+        "{\"a\":1e999}}", "5", "5{}", "{}{}", "]",
+    };
     gsize i;
 
     g_assert_null(msb_json_parse("test", deep, strlen(deep), NULL));

@@ -353,6 +353,13 @@ test_start_fails(Fixture *f, gconstpointer data)
     assert_nothing_runs(f);
 }
 
+static char *
+domain_xml(const char *name, const char *uuid)
+{
+    return g_strdup_printf("<domain type='test'><name>%s</name><uuid>%s</uuid><memory>1024</memory>"
+                           "<os><type>hvm</type></os></domain>", name, uuid);
+}
+
 /* The machine of a dead supervisor is ended by whoever looks next. */
 static void
 test_reap(Fixture *f, gconstpointer data)
@@ -360,8 +367,7 @@ test_reap(Fixture *f, gconstpointer data)
     g_autoptr(MsbConnection) connection = msb_connection_open(NULL);
     g_autoptr(MsbSandbox) sandbox = make_sandbox(f, "box");
     g_autofree char *uuid = msb_plan_uuid(f->home, "box"), *why = NULL;
-    g_autofree char *xml = g_strdup_printf("<domain type='test'><name>msb-box</name><uuid>%s</uuid><memory>1024</memory>"
-                                           "<os><type>hvm</type></os></domain>", uuid);
+    g_autofree char *xml = domain_xml("msb-box", uuid);
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbDomain) domain = msb_domain_define(connection, "msb-box", uuid, xml, &error);
 
@@ -395,8 +401,7 @@ test_foreign_domain(Fixture *f, gconstpointer data)
     static const char other[] = "11111111-2222-4333-8444-555555555555";
     g_autoptr(MsbConnection) connection = msb_connection_open(NULL);
     g_autofree char *uuid = msb_plan_uuid(f->home, "twin");
-    g_autofree char *xml = g_strdup_printf("<domain type='test'><name>msb-twin</name><uuid>%s</uuid><memory>1024</memory>"
-                                           "<os><type>hvm</type></os></domain>", other);
+    g_autofree char *xml = domain_xml("msb-twin", other);
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbDomain) foreign = msb_domain_define(connection, "msb-twin", other, xml, &error);
 
