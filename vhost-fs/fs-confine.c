@@ -19,11 +19,13 @@
 #include <sys/syscall.h>
 
 #include "mb-macros.h"
+#include "vh-syscalls.h"
 
+/* Beside those that every back-end needs, vh_syscalls. */
 static const int syscalls[] = {
     /* names and attributes */
-    SYS_fchdir, SYS_fchmodat, SYS_fchmod, SYS_fchown, SYS_fchownat, SYS_fstat, SYS_fstatfs, SYS_getdents64,
-    SYS_linkat, SYS_mkdirat, SYS_mknodat, SYS_newfstatat, SYS_openat, SYS_openat2, SYS_readlinkat, SYS_renameat2,
+    SYS_fchdir, SYS_fchmodat, SYS_fchmod, SYS_fchown, SYS_fchownat, SYS_fstatfs, SYS_getdents64,
+    SYS_linkat, SYS_mkdirat, SYS_mknodat, SYS_openat, SYS_openat2, SYS_readlinkat, SYS_renameat2,
     SYS_statx, SYS_symlinkat, SYS_unlinkat, SYS_utimensat,
 #ifdef SYS_chmod
     SYS_chmod,
@@ -35,26 +37,11 @@ static const int syscalls[] = {
     SYS_setxattr,
     /* data */
     SYS_copy_file_range, SYS_fallocate, SYS_fdatasync, SYS_fsync, SYS_ftruncate, SYS_lseek, SYS_pread64,
-    SYS_preadv, SYS_preadv2, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_read, SYS_syncfs, SYS_truncate,
-    SYS_write, SYS_writev,
-    /* locks, and descriptors in general */
-    SYS_close, SYS_fcntl, SYS_flock, SYS_prlimit64,
-    /* the front-end: connection, messages, shared memory, events */
-    SYS_accept4, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_eventfd2, SYS_memfd_create, SYS_ppoll,
-    SYS_recvmsg, SYS_sendmsg, SYS_sendto, SYS_setsockopt, SYS_shutdown,
-#ifdef SYS_epoll_wait
-    SYS_epoll_wait,
-#endif
+    SYS_preadv, SYS_preadv2, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_syncfs, SYS_truncate,
+    /* locks, pending requests, limits */
+    SYS_flock, SYS_ppoll, SYS_prlimit64,
 #ifdef SYS_poll
     SYS_poll,
-#endif
-    /* memory, threads, time, signals */
-    SYS_brk, SYS_clock_gettime, SYS_clone, SYS_clone3, SYS_exit, SYS_exit_group, SYS_futex, SYS_getpid,
-    SYS_getrandom, SYS_gettid, SYS_madvise, SYS_mmap, SYS_mprotect, SYS_mremap, SYS_munmap, SYS_prctl,
-    SYS_restart_syscall, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sched_yield,
-    SYS_set_robust_list, SYS_setitimer, SYS_sysinfo, SYS_tgkill,
-#ifdef SYS_alarm
-    SYS_alarm,
 #endif
 };
 
@@ -65,6 +52,13 @@ static const int capabilities[] = {
 };
 #define N_CAPABILITIES_VIRTUAL 2u
 
+/* A sanitizer makes system calls of its own, and reads /proc when it has something to tell. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STAGES (MB_CONFINE_ALL & ~(1u << MB_CONFINE_SECCOMP | 1u << MB_CONFINE_LANDLOCK))
+#else
+#define STAGES MB_CONFINE_ALL
+#endif
+
 #define MAX_FDS 16u
 
 int
@@ -74,7 +68,7 @@ fs_confine(struct fs *fs, const int *fds, unsigned n_fds, struct mb_confine_repo
     struct mb_confine_path path;
     int keep[MAX_FDS];
     struct mb_confine_policy policy = {
-        .stages = MB_CONFINE_ALL,
+        .stages = STAGES,
         .capabilities = capabilities,
         .n_capabilities = off ? MB_ARRAY_SIZE(capabilities) : N_CAPABILITIES_VIRTUAL,
         .fds = keep,
@@ -82,6 +76,8 @@ fs_confine(struct fs *fs, const int *fds, unsigned n_fds, struct mb_confine_repo
         .n_paths = 1,
         .syscalls = syscalls,
         .n_syscalls = MB_ARRAY_SIZE(syscalls),
+        .more_syscalls = vh_syscalls,
+        .n_more_syscalls = vh_n_syscalls,
     };
     fs_auto_fd struct fs_fd root = FS_FD_NONE;
 

@@ -12,8 +12,8 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "fs-core.h"
@@ -191,7 +191,7 @@ node_place(struct fs *fs, struct fs_node *node, char name[NAME_MAX + 1])
     pthread_mutex_lock(fs_node_lock(fs, node));
     if (node->parent && node->name && !atomic_load(&node->orphan)) {
         parent = fs_node_ref(node->parent);
-        memcpy(name, node->name, strlen(node->name) + 1); /* fs_name_check() bounded it */
+        snprintf(name, NAME_MAX + 1, "%s", node->name);
     }
     pthread_mutex_unlock(fs_node_lock(fs, node));
     return parent;

@@ -113,7 +113,11 @@ core_call(struct ft *t, uint32_t opcode, uint64_t nodeid, const void *arg, size_
         .gid = t->gid,
     };
     struct fuse_out_header out = {0};
-    struct iovec out_iov[3] = {{&in, sizeof(in)}, {(void *)(uintptr_t)arg, arg_len}, {(void *)(uintptr_t)arg2, arg2_len}};
+    struct iovec out_iov[3] = {
+        {&in, sizeof(in)},
+        {(void *)(uintptr_t)arg, arg_len},
+        {(void *)(uintptr_t)arg2, arg2_len},
+    };
     struct iovec in_iov[2] = {{&out, sizeof(out)}, {reply, cap}};
     struct fs_req req = {
         .fs = t->fs,
