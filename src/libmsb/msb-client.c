@@ -65,7 +65,7 @@ take_error(MsbClient *client, const guint8 *payload, gsize n, GError **error)
         return msb_error_set(error, MSB_ERROR_CORRUPT, "an error that cannot be decoded");
     g_clear_error(&client->failure);
     g_set_error(&client->failure, MSB_ERROR, errnum == ESHUTDOWN ? MSB_ERROR_NOT_RUNNING : MSB_ERROR_FAILED,
-                "sandbox \"%s\": %s", client->name, text);
+                "sandbox '%s': %s", client->name, text);
     return TRUE;
 }
 
@@ -104,7 +104,7 @@ client_closed(MsbLink *link G_GNUC_UNUSED, const GError *error, gpointer data)
     if (!client->failure && error)
         client->failure = g_error_copy(error);
     else if (!client->failure)
-        client->failure = g_error_new(MSB_ERROR, MSB_ERROR_NOT_RUNNING, "sandbox \"%s\" went down", client->name);
+        client->failure = g_error_new(MSB_ERROR, MSB_ERROR_NOT_RUNNING, "sandbox '%s' went down", client->name);
     g_atomic_ref_count_inc(&client->refs);
     execs = g_hash_table_get_values(client->execs);
     g_list_foreach(execs, (GFunc)(void (*)(void))msb_exec_ref, NULL);
@@ -128,7 +128,7 @@ msb_client_iterate(MsbClient *client, int timeout_ms, GError **error)
     }
     if (!msb_link_iterate(client->link, timeout_ms) && !client->closed) {
         return msb_error_set(error, MSB_ERROR_TIMEOUT,
-                             "the supervisor of sandbox \"%s\" (process %u) does not answer", client->name,
+                             "the supervisor of sandbox '%s' (process %u) does not answer", client->name,
                              client->status.supervisor_pid);
     }
     return TRUE;
@@ -171,7 +171,7 @@ greet(MsbClient *client, GError **error)
     answer = await(client, MP_CTL_WELCOME, ANSWER_TIMEOUT_MS, error);
     if (answer && client->status.version != MP_VERSION) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_UNSUPPORTED,
-                    "sandbox \"%s\" was started by another version of msb (protocol %u, this one has %d)",
+                    "sandbox '%s' was started by another version of msb (protocol %u, this one has %d)",
                     client->name, client->status.version, MP_VERSION);
         return FALSE;
     }
@@ -194,10 +194,10 @@ wait_until_ready(MsbClient *client, GError **error)
     case MP_CTL_RUNNING:
         return TRUE;
     case MP_CTL_FAILED:
-        return msb_error_set(error, MSB_ERROR_BOOT, "sandbox \"%s\" failed: %s", client->name,
+        return msb_error_set(error, MSB_ERROR_BOOT, "sandbox '%s' failed: %s", client->name,
                              client->status.message);
     default:
-        return msb_error_set(error, MSB_ERROR_NOT_RUNNING, "sandbox \"%s\" is stopping", client->name);
+        return msb_error_set(error, MSB_ERROR_NOT_RUNNING, "sandbox '%s' is stopping", client->name);
     }
 }
 
@@ -210,7 +210,7 @@ connect_to(const char *path, const char *name, GError **error)
     mb_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (g_strlcpy(address.sun_path, path, sizeof(address.sun_path)) >= sizeof(address.sun_path)) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "the socket path \"%s\" is too long", path);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "the socket path '%s' is too long", path);
         return -1;
     }
     if (fd < 0) {
@@ -219,9 +219,9 @@ connect_to(const char *path, const char *name, GError **error)
     }
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno == ENOENT || errno == ECONNREFUSED)
-            g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_RUNNING, "sandbox \"%s\" is not running", name);
+            g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_RUNNING, "sandbox '%s' is not running", name);
         else
-            msb_error_set_errno(error, errno, "cannot connect to the supervisor of sandbox \"%s\"", name);
+            msb_error_set_errno(error, errno, "cannot connect to the supervisor of sandbox '%s'", name);
         return -1;
     }
     return mb_steal_fd(&fd);
@@ -369,7 +369,7 @@ msb_client_list_execs(MsbClient *client, GError **error)
     p = g_bytes_get_data(answer, &n);
     r = mp_ctl_session_list_decode(&list, &count, p, n);
     if (r < 0) {
-        msb_error_set_errno(error, -r, "cannot list the commands of sandbox \"%s\"", client->name);
+        msb_error_set_errno(error, -r, "cannot list the commands of sandbox '%s'", client->name);
         return NULL;
     }
     for (unsigned i = 0; i < count; i++) {

@@ -79,7 +79,7 @@ run_to_end(MsbClient *client, const MsbExecOptions *options, Run *run, GError **
         }
     }
     if (run->too_much) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_FAILED, "\"%s\" wrote more than %u MiB", options->argv[0],
+        g_set_error(error, MSB_ERROR, MSB_ERROR_FAILED, "'%s' wrote more than %u MiB", options->argv[0],
                     COLLECT_MAX / (1024 * 1024));
         return FALSE;
     }

@@ -232,24 +232,24 @@ describe_failure(guint8 kind, int *status)
     switch (kind) {
     case MP_EXEC_NOT_FOUND:
         *status = 127;
-        return "command \"%s\" was not found in the sandbox";
+        return "command '%s' was not found in the sandbox";
     case MP_EXEC_NOT_EXECUTABLE:
         *status = 126;
-        return "command \"%s\" cannot be executed";
+        return "command '%s' cannot be executed";
     case MP_EXEC_BAD_CWD:
-        return "cannot change to the working directory \"%s\"";
+        return "cannot change to the working directory '%s'";
     case MP_EXEC_BAD_USER:
-        return "user or group \"%s\" is not known in the sandbox";
+        return "user or group '%s' is not known in the sandbox";
     case MP_EXEC_BAD_ARGS:
-        return "the arguments of \"%s\" were refused";
+        return "the arguments of '%s' were refused";
     case MP_EXEC_NO_RESOURCES:
-        return "the sandbox lacks memory or processes to run \"%s\"";
+        return "the sandbox lacks memory or processes to run '%s'";
     case MP_EXEC_PTY:
-        return "cannot make a terminal for \"%s\"";
+        return "cannot make a terminal for '%s'";
     case MP_EXEC_SHUTTING_DOWN:
-        return "cannot run \"%s\": the sandbox is shutting down";
+        return "cannot run '%s': the sandbox is shutting down";
     default:
-        return "cannot run \"%s\"";
+        return "cannot run '%s'";
     }
 }
 

@@ -104,6 +104,6 @@ msb_logs_parse_time(const char *text, gint64 *time, GError **error)
         return TRUE;
     }
     g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
-                "\"%s\" is neither a time like 2026-01-31T12:00:00Z nor a duration like 10m", text);
+                "'%s' is neither a time like 2026-01-31T12:00:00Z nor a duration like 10m", text);
     return FALSE;
 }

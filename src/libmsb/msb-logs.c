@@ -190,7 +190,7 @@ drain(Reader *reader, Source *source, GError **error)
         while (n < 0 && errno == EINTR);
         g_byte_array_set_size(source->buf, have + (n > 0 ? (guint)n : 0));
         if (n < 0)
-            return msb_error_set_errno(error, errno, "cannot read \"%s\"", reader->path);
+            return msb_error_set_errno(error, errno, "cannot read '%s'", reader->path);
         if (n == 0)
             return TRUE;
         cut_lines(reader, source);
@@ -305,7 +305,7 @@ msb_logs_read_path(const char *path, const MsbLogOptions *options, MsbLogFunc fu
         inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
         if (inotify_fd < 0 ||
             inotify_add_watch(inotify_fd, dir, IN_MODIFY | IN_CREATE | IN_MOVE | IN_DELETE | IN_ONLYDIR) < 0)
-            return msb_error_set_errno(error, errno, "cannot watch \"%s\"", dir);
+            return msb_error_set_errno(error, errno, "cannot watch '%s'", dir);
     }
     files = open_since(path, 0);
     good = read_files(&reader, files, &current, error);

@@ -78,7 +78,7 @@ take_boot_failed(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
 
     if (agent->stage != SV_AGENT_BOOTING || mp_boot_failed_decode(&failed, payload, n) < 0)
         return protocol_error(error, "a BOOT_FAILED that is malformed or out of turn");
-    g_set_error(error, MSB_ERROR, MSB_ERROR_BOOT, "the guest failed at the stage \"%s\", %s: %s%s%s",
+    g_set_error(error, MSB_ERROR, MSB_ERROR_BOOT, "the guest failed at the stage '%s', %s: %s%s%s",
                 mp_stage_name(failed.stage), failed.object && *failed.object ? failed.object : "(no object)",
                 failed.message, failed.error ? ": " : "", failed.error ? g_strerror((int)failed.error) : "");
     mp_boot_failed_clear(&failed);

@@ -134,14 +134,22 @@ check_all_ready(SvBackends *all)
     all->funcs->ready(all->data);
 }
 
+/* Closed without a byte: it is about to end, the pidfd will tell. */
+static void
+read_ready(Backend *b)
+{
+    char byte;
+
+    if (b->ready_fd >= 0 && read(b->ready_fd, &byte, 1) == 1)
+        b->ready = TRUE;
+}
+
 static gboolean
 ready_readable(gint fd, GIOCondition condition, gpointer data)
 {
     Backend *b = data;
-    char byte;
 
-    /* Closed without a byte: it is about to end, the pidfd will tell. */
-    b->ready = read(fd, &byte, 1) == 1;
+    read_ready(b);
     b->ready_source = 0;
     close_ready(b);
     if (b->ready)
@@ -214,7 +222,7 @@ sv_backends_start(SvBackends *all, GError **error)
         Backend *b = g_ptr_array_index(all->list, i);
 
         if (!start(b, error)) {
-            g_prefix_error(error, "cannot start the back-end of \"%s\": ", b->device->id);
+            g_prefix_error(error, "cannot start the back-end of '%s': ", b->device->id);
             return FALSE;
         }
     }
@@ -251,9 +259,9 @@ report_end(Backend *b, int status)
     SvBackends *all = b->all;
 
     if (b->ready && status == 0)
-        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of \"%s\" left", kind_name(b), b->device->id);
+        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of '%s' left", kind_name(b), b->device->id);
     else
-        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of \"%s\" %s: %s%s%s", kind_name(b),
+        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of '%s' %s: %s%s%s", kind_name(b),
                     b->device->id, b->ready ? "died" : "did not come up", how, b->last_line ? ": " : "",
                     b->last_line ? b->last_line : "");
     all->failed = TRUE;
@@ -280,6 +288,8 @@ forget_child(Backend *b)
     b->pid_source = 0;
     mb_close(mb_steal_fd(&b->pidfd));
     b->pid = 0;
+    /* What it said last may still be unread. */
+    read_ready(b);
     close_ready(b);
     if (b->log_fd >= 0 && !read_log(b))
         take_line(b);
@@ -303,7 +313,7 @@ child_ended(gint fd, GIOCondition condition, gpointer data)
     } else if (may_restart(b)) {
         g_autofree char *how = msb_process_describe_status(status);
 
-        sv_warn("the back-end of \"%s\" ended (%s), starting it again (%u of %u)", b->device->id, how, b->restarts,
+        sv_warn("the back-end of '%s' ended (%s), starting it again (%u of %u)", b->device->id, how, b->restarts,
                 SV_RESTARTS_MAX);
         if (!start(b, &error)) {
             sv_warn("%s", error->message);

@@ -51,7 +51,7 @@ sv_log_file_open(const char *path, gsize limit, guint keep, GError **error)
     file->keep = keep;
     r = open_file(file);
     if (r < 0) {
-        msb_error_set_errno(error, -r, "cannot open the log \"%s\"", path);
+        msb_error_set_errno(error, -r, "cannot open the log '%s'", path);
         return NULL;
     }
     return g_steal_pointer(&file);

@@ -36,7 +36,7 @@ test_output_and_status(void)
     g_assert_cmpint(died->status, ==, 128 + 15);
     g_assert_cmpint(died->signum, ==, 15);
     g_assert_cmpint(missing->status, ==, 127);
-    g_assert_cmpstr(missing->error, ==, "command \"missing\" was not found in the sandbox");
+    g_assert_cmpstr(missing->error, ==, "command 'missing' was not found in the sandbox");
     g_assert_cmpstr(timings[0], ==, "agent=5");
     fixture_stop(f);
 }
@@ -491,7 +491,7 @@ test_not_running(void)
 
     g_assert_null(msb_client_open("/nonexistent/control.sock", "ghost", TRUE, &error));
     g_assert_error(error, MSB_ERROR, MSB_ERROR_NOT_RUNNING);
-    g_assert_cmpstr(error->message, ==, "sandbox \"ghost\" is not running");
+    g_assert_cmpstr(error->message, ==, "sandbox 'ghost' is not running");
 }
 
 int
