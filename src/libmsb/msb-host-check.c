@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -60,13 +61,18 @@ add(GPtrArray *list, const char *name, MsbCheckResult result, char *found, const
     g_ptr_array_add(list, check);
 }
 
-/* An unnamed file in dir with something in it, or -1. */
+/* An unnamed file in dir with something in it, or -1. Not by O_TMPFILE, which overlayfs has not before
+ * Linux 6.3. */
 static int
 make_probe(const char *dir)
 {
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    g_autofree char *path = g_build_filename(dir, ".probe.XXXXXX", NULL);
+    int fd = mkostemp(path, O_CLOEXEC);
 
-    if (fd >= 0 && write(fd, "probe", 5) != 5) {
+    if (fd < 0)
+        return -1;
+    unlink(path);
+    if (write(fd, "probe", 5) != 5) {
         mb_close(fd);
         return -1;
     }
