@@ -3,7 +3,7 @@
 # Interactive use, on a pseudo-terminal.
 . "$(dirname "$0")/lib.bash"
 runs "create" msb create -q -n "tty$id" busybox
-python3 "$(dirname "$0")/tty.py" "tty$id" >"$tmp/tap"
+python3 "$(dirname "$0")/terminal.py" "tty$id" >"$tmp/tap"
 while read -r line; do
     case $line in
     ok\ *) pass "${line#ok * - }" ;;

@@ -51,8 +51,8 @@ is "$(x cat /data/two)" two "are seen by the first"
 runs "a named volume is made by being mentioned" msb run -q -v "cache$id:/cache" busybox -- sh -c 'echo kept >/cache/file'
 is "$(msb run -q -v "cache$id:/cache" busybox -- cat /cache/file)" kept "and outlives its sandbox"
 
-fails_with 1 "$tmp/missing" "a missing source is named" msb run -q --mount-dir "$tmp/missing:/x" busybox -- true
+fails_with 2 "$tmp/missing" "a missing source is named" msb run -q --mount-dir "$tmp/missing:/x" busybox -- true
 fails_with 1 '/x' "two mounts on one path are refused" msb run -q -v "$tmp/ro:/x" -v "$tmp/data:/x/" busybox -- true
-fails_with 1 'noexe' "an unknown option is refused" msb run -q -v "$tmp/ro:/x:noexe" busybox -- true
+fails_with 2 'noexe' "an unknown option is refused" msb run -q -v "$tmp/ro:/x:noexe" busybox -- true
 msb rm -q -f "vol$id" "vol2$id"
 done_testing
