@@ -247,6 +247,24 @@ new_home
 try msb load hybrid && msb tree hybrid:1 >/dev/null
 ok "docker save's hybrid is named by manifest.json" $?
 
+
+# ---- a layer twice, with directories it does not describe ----
+mkdir -p twice/opt/sub hide
+echo x >twice/opt/sub/extra
+tar -C twice -cf twice.tar opt/sub/extra
+touch hide/.wh.opt
+tar -C hide -cf hide.tar .wh.opt
+chmod 700 one/opt/sub
+tar --sort=name --owner=1000 --group=2000 --format=pax -C one -cf one.700.tar .
+layout again again:1 one.700.tar twice.tar hide.tar twice.tar
+new_home
+try msb load again && [ "$(find "$home/images/layers" -name '*.chained.erofs' | wc -l)" = 2 ] &&
+    msb tree again:1 | grep -q '^opt/sub 040755 0:0 '
+ok "a layer twice, each time with what is below it" $?
+layout once once:1 one.700.tar twice.tar
+try msb load once && msb tree once:1 | grep -q '^opt/sub 040700 1000:2000 '
+ok "and shared with an image that begins alike" $?
+
 # ---- in use ----
 new_home
 try msb load oci

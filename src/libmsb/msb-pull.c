@@ -11,8 +11,11 @@
  */
 #include <config.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
+#include "mb-cleanup.h"
 #include "msb-digest.h"
 #include "msb-error.h"
 #include "msb-oci.h"
@@ -391,6 +394,45 @@ fetch_layers(Pull *pull, GError **error)
     return TRUE;
 }
 
+/* A layer that occurs again has one more form if it depends on those below it: made of the blob that is here now. */
+static gboolean
+add_again(Pull *pull, guint index, GError **error)
+{
+    const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->manifest->layers, index);
+    const char *const *diff_ids = (const char *const *)pull->config->diff_ids;
+    g_autofree char *path = msb_store_blob_path(pull->home, descriptor->digest);
+    mb_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    g_autoptr(MsbOciDescriptor) result = NULL;
+    MsbLayerSource source = {
+        .read = msb_layer_read_fd,
+        .reader = GINT_TO_POINTER(fd),
+        .size = descriptor->size,
+        .digest = descriptor->digest,
+        .diff_ids = diff_ids,
+        .index = index,
+        .what = descriptor->digest,
+        .cancellable = pull->cancellable,
+    };
+
+    if (fd < 0)
+        return msb_error_set_errno(error, errno, "layer '%s'", path);
+    result = msb_store_add_layer(pull->store, &source, NULL, error);
+    return result != NULL;
+}
+
+static gboolean
+add_repeated_layers(Pull *pull, GError **error)
+{
+    for (guint i = 0; i < pull->manifest->layers->len; i++) {
+        const char *const *diff_ids = (const char *const *)pull->config->diff_ids;
+        g_autofree char *path = msb_store_find_layer(pull->home, diff_ids, i);
+
+        if (!path && !add_again(pull, i, error))
+            return FALSE;
+    }
+    return TRUE;
+}
+
 /* ---- the whole ------------------------------------------------------------------------------------ */
 
 static gboolean
@@ -437,7 +479,7 @@ run_pull(Pull *pull, GCancellable *cancellable, GError **error)
     good = fetch_manifest(pull, error) && fetch_config(pull, error);
     if (good) {
         pull->store = msb_store_open(pull->home, error);
-        good = pull->store && fetch_layers(pull, error) && finish(pull, error);
+        good = pull->store && fetch_layers(pull, error) && add_repeated_layers(pull, error) && finish(pull, error);
     }
     if (cancellable)
         g_cancellable_disconnect(cancellable, handler);

@@ -17,6 +17,7 @@
 #include "msb-ext4.h"
 #include "msb-plan-private.h"
 #include "msb-sandbox-private.h"
+#include "msb-store.h"
 #include "msb-volume.h"
 
 #define LOCK_TIMEOUT_MS 30000
@@ -243,8 +244,10 @@ static gboolean
 create_locked(Creation *c, MsbConfig *config, GError **error)
 {
     const char *name = msb_config_get_name(config);
+    /* The image stays in the store until the sandbox's own configuration keeps it there. */
+    g_autoptr(MsbLock) hold = msb_store_hold(c->home, error);
 
-    if (!msb_sandbox_reap(c->home, name, TRUE, error))
+    if (!hold || !msb_sandbox_reap(c->home, name, TRUE, error))
         return FALSE;
     if (msb_sandbox_exists(c->home, name))
         return name_is_taken(name, error);

@@ -437,13 +437,14 @@ has_layer(MsbStore *store, const MsbLayerSource *source)
     return path != NULL;
 }
 
-/* Only one process converts a layer; the others wait and find it done. */
+/* Only one process converts a layer; the others wait and find it done. The lock is the chain's, not the layer's: a
+ * conversion may wait for layers below, and those of another image may be in another order. */
 static char *
 lock_path_of(MsbStore *store, const MsbLayerSource *source)
 {
-    g_autofree char *path = msb_store_layer_path(store->home, source->diff_ids, source->index, FALSE);
+    g_autofree char *path = msb_store_layer_path(store->home, source->diff_ids, source->index, TRUE);
     g_autofree char *base = g_path_get_basename(path);
-    g_autofree char *name = g_strconcat("layer-", base, ".lock", NULL);
+    g_autofree char *name = g_strconcat(base, ".lock", NULL);
 
     return msb_home_build_path(store->home, "images", "tmp", name, NULL);
 }

@@ -41,16 +41,23 @@ make_directories(MsbHome *home, GError **error)
            msb_paths_make_dir(tmp, 0700, error);
 }
 
+MsbLock *
+msb_store_hold(MsbHome *home, GError **error)
+{
+    g_autofree char *path = msb_home_build_path(home, "images", "lock", NULL);
+
+    return msb_lock_acquire(path, MSB_LOCK_SHARED, -1, error);
+}
+
 MsbStore *
 msb_store_open(MsbHome *home, GError **error)
 {
     g_autoptr(MsbStore) store = g_new0(MsbStore, 1);
-    g_autofree char *lock = msb_home_build_path(home, "images", "lock", NULL);
 
     if (!make_directories(home, error))
         return NULL;
     store->home = msb_home_ref(home);
-    store->lock = msb_lock_acquire(lock, MSB_LOCK_SHARED, -1, error);
+    store->lock = msb_store_hold(home, error);
     if (!store->lock)
         return NULL;
     store->tmp = msb_home_build_path(home, "images", "tmp", "work-XXXXXX", NULL);

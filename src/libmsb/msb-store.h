@@ -52,6 +52,10 @@ MsbStore *msb_store_open(MsbHome *home, GError **error);
 void msb_store_close(MsbStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbStore, msb_store_close)
 
+/* The same without adding anything: what is looked up stays until the lock is released. For whoever makes something
+ * that protects it from then on. */
+MsbLock *msb_store_hold(MsbHome *home, GError **error);
+
 char *msb_store_blob_path(const MsbHome *home, const char *digest);
 /* Where layer number i of these is or will be. chained: its attributes depend on the layers below. */
 char *msb_store_layer_path(const MsbHome *home, const char *const *diff_ids, guint i, gboolean chained);

@@ -93,6 +93,23 @@ test_collected(Fixture *f, gconstpointer data)
 }
 
 static void
+test_held(Fixture *f, gconstpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    MsbStore *store = msb_store_open(f->home, &error);
+    g_autofree char *digest = add_blob(store, "looked up");
+    g_autoptr(MsbLock) hold = msb_store_hold(f->home, &error);
+
+    (void)data;
+    g_assert_no_error(error);
+    msb_store_close(store);
+    g_assert_true(has_blob(f, digest));
+    g_clear_pointer(&hold, msb_lock_release);
+    g_assert_true(msb_store_collect(f->home, &error));
+    g_assert_false(has_blob(f, digest));
+}
+
+static void
 test_damaged_blob(Fixture *f, gconstpointer data)
 {
     g_autoptr(GError) error = NULL;
@@ -151,6 +168,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add("/store/layer-names", Fixture, NULL, set_up, test_layer_names, tear_down);
     g_test_add("/store/collected", Fixture, NULL, set_up, test_collected, tear_down);
+    g_test_add("/store/held", Fixture, NULL, set_up, test_held, tear_down);
     g_test_add("/store/damaged-blob", Fixture, NULL, set_up, test_damaged_blob, tear_down);
     g_test_add("/store/damaged-index/text", Fixture, "{", set_up, test_damaged_index, tear_down);
     g_test_add("/store/damaged-index/list", Fixture, "{\"version\":1}", set_up, test_damaged_index, tear_down);
