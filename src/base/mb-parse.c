@@ -13,8 +13,8 @@
 
 #include "mb-overflow.h"
 
-static int
-digit_value(char c)
+int
+mb_digit_value(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -32,10 +32,10 @@ parse_digits(const char **s, unsigned base, uint64_t *out)
     const char *p = *s;
     uint64_t v = 0;
 
-    if (digit_value(*p) >= (int)base)
+    if (mb_digit_value(*p) >= (int)base)
         return -EINVAL;
-    for (; digit_value(*p) < (int)base; p++) {
-        if (MB_MUL_OVERFLOW(v, base, &v) || MB_ADD_OVERFLOW(v, (unsigned)digit_value(*p), &v))
+    for (; mb_digit_value(*p) < (int)base; p++) {
+        if (MB_MUL_OVERFLOW(v, base, &v) || MB_ADD_OVERFLOW(v, (unsigned)mb_digit_value(*p), &v))
             return -ERANGE;
     }
     *s = p;

@@ -12,6 +12,9 @@
 
 #include "mb-macros.h"
 
+/* A hexadecimal digit's value, of either case; 16 for what is none. */
+int mb_digit_value(char c);
+
 /* Decimal, or hexadecimal after 0x. */
 int mb_parse_u64(const char *s, uint64_t *out) MB_MUST_CHECK;
 int mb_parse_u32(const char *s, uint32_t *out) MB_MUST_CHECK;

@@ -16,30 +16,12 @@
 #include <unistd.h>
 
 #include "mb-log.h"
-#include "tap.h"
-#include "toy.h"
+#include "rig.h"
 #include "vh-msg.h"
-#include "vuclient.h"
 
 #define QUEUE 0
 #define OTHER 1
 #define SIZE 64
-
-static bool
-echo_works(struct vu *vu, unsigned queue)
-{
-    size_t mark = vu_mark(vu);
-    struct iovec out = {vu_alloc(vu, 8, 1), 8}, in = {vu_alloc(vu, 8, 1), 8};
-    uint32_t len = 0;
-    int r;
-
-    memcpy(out.iov_base, "12345678", 8);
-    r = vu_submit(vu, queue, &out, 1, &in, 1, VU_FORCE_KICK, vu);
-    if (r == 0)
-        r = vu_wait(vu, queue, VU_TIMEOUT_MS, NULL, &len);
-    vu_release(vu, mark);
-    return r == 1 && len == 8;
-}
 
 /* Descriptor i of the queue's table. */
 static void
@@ -298,62 +280,51 @@ cpu_seconds(void)
 static void
 test_case(unsigned i)
 {
-    struct toy toy = {0};
     struct vu_options o = {
         .queues = 2, .queue_size = SIZE, .regions = 2, .features_off = cases[i].features_off};
-    struct vu *vu;
-    unsigned served;
     bool was_device = cases[i].make == device_breaks_it;
+    struct rig rig;
+    unsigned served;
 
-    o.fd = toy_start(&toy);
-    vu = vu_open(&o);
-    if (!vu || !echo_works(vu, QUEUE)) {
-        ok(false, "%s: the device is up", cases[i].name);
+    if (!open_rig(&rig, o) || !ok(echo_works(rig.vu, QUEUE), "the queue works"))
         return;
-    }
-    served = toy.served;
-    cases[i].make(vu, vu_gpa(vu, vu_alloc(vu, 32768, 64)));
-    vu_kick(vu, QUEUE, true);
-    eq_int(vu_wait_err(vu, QUEUE, VU_TIMEOUT_MS), 1, cases[i].name);
-    eq_int(vu_poll(vu, QUEUE, NULL, NULL), 0, "  completes nothing");
-    eq_int(toy.served - served, was_device, "  and reaches the device only if that was to judge");
-    ok(echo_works(vu, OTHER), "  the other queue works");
-    vu_kick(vu, QUEUE, true);
-    ok(vu_stop_queue(vu, QUEUE) >= 0, "  the queue can be stopped");
-    vu_reset_ring(vu, QUEUE);
-    eq_int(vu_start_queue(vu, QUEUE), 0, "  and started");
-    ok(echo_works(vu, QUEUE), "  and works again");
-    vu_close(vu);
-    eq_int(toy_join(&toy, false), 0, "  the connection lived on");
+    served = rig.toy.served;
+    cases[i].make(rig.vu, vu_gpa(rig.vu, vu_alloc(rig.vu, 32768, 64)));
+    vu_kick(rig.vu, QUEUE, true);
+    eq_int(vu_wait_err(rig.vu, QUEUE, VU_TIMEOUT_MS), 1, cases[i].name);
+    eq_int(vu_poll(rig.vu, QUEUE, NULL, NULL), 0, "  completes nothing");
+    eq_int(rig.toy.served - served, was_device, "  and reaches the device only if that was to judge");
+    ok(echo_works(rig.vu, OTHER), "  the other queue works");
+    vu_kick(rig.vu, QUEUE, true);
+    ok(vu_stop_queue(rig.vu, QUEUE) >= 0, "  the queue can be stopped");
+    vu_reset_ring(rig.vu, QUEUE);
+    eq_int(vu_start_queue(rig.vu, QUEUE), 0, "  and started");
+    ok(echo_works(rig.vu, QUEUE), "  and works again");
+    eq_int(close_rig(&rig), 0, "  the connection lived on");
 }
 
 /* A kick descriptor that is always readable and no eventfd. */
 static void
 test_bad_kick(void)
 {
-    struct toy toy = {0};
-    struct vu_options o = {.queues = 1, .queue_size = SIZE, .protocol_off = 0};
     int ends[2], kick;
-    struct vu *vu;
+    struct rig rig;
     double before;
 
-    o.fd = toy_start(&toy);
-    vu = vu_open(&o);
-    if (!ok(vu != NULL && pipe2(ends, O_CLOEXEC) == 0, "bad kick: the device is up"))
+    if (!open_rig(&rig, (struct vu_options){.queue_size = SIZE}) || pipe2(ends, O_CLOEXEC) < 0)
         return;
-    kick = vu->q[0].kick_fd;
+    kick = rig.vu->q[0].kick_fd;
     close(ends[1]);
-    vu->q[0].kick_fd = ends[0];
-    vu_stop_queue(vu, 0);
-    eq_int(vu_start_queue(vu, 0), 0, "a closed pipe as kick descriptor");
-    eq_int(vu_wait_err(vu, 0, VU_TIMEOUT_MS), 1, "breaks the queue");
+    rig.vu->q[0].kick_fd = ends[0];
+    vu_stop_queue(rig.vu, 0);
+    eq_int(vu_start_queue(rig.vu, 0), 0, "a closed pipe as kick descriptor");
+    eq_int(vu_wait_err(rig.vu, 0, VU_TIMEOUT_MS), 1, "breaks the queue");
     before = cpu_seconds();
-    vu_wait_err(vu, 0, 200);
+    vu_wait_err(rig.vu, 0, 200);
     ok(cpu_seconds() - before < 0.1, "and nobody spins (%.3f s in 0.2 s)", cpu_seconds() - before);
-    vu->q[0].kick_fd = kick;
+    rig.vu->q[0].kick_fd = kick;
     close(ends[0]);
-    vu_close(vu);
-    toy_join(&toy, false);
+    close_rig(&rig);
 }
 
 int

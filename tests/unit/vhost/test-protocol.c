@@ -18,38 +18,13 @@
 
 #include "mb-io.h"
 #include "mb-log.h"
-#include "tap.h"
-#include "toy.h"
+#include "rig.h"
 #include "vh-dev.h"
 #include "vh-mem.h"
 #include "vh-msg.h"
-#include "vuclient.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 #define MAX_FDS 12
-
-struct rig {
-    struct toy toy;
-    struct vu *vu;
-};
-
-static bool
-open_rig(struct rig *rig, struct vu_options o)
-{
-    memset(rig, 0, sizeof(*rig));
-    o.fd = toy_start(&rig->toy);
-    rig->vu = vu_open(&o);
-    if (!rig->vu)
-        ok(false, "the toy device is up");
-    return rig->vu;
-}
-
-static int
-close_rig(struct rig *rig)
-{
-    vu_close(rig->vu);
-    return toy_join(&rig->toy, false);
-}
 
 /* ---- what is offered ------------------------------------------------------------------- */
 
@@ -126,15 +101,6 @@ test_backend_channel(void)
 
 /* ---- memory ------------------------------------------------------------------------------- */
 
-static bool
-echo_works(struct vu *vu)
-{
-    struct iovec out = {vu_alloc(vu, 8, 1), 8}, in = {vu_alloc(vu, 8, 1), 8};
-
-    return vu_submit(vu, 0, &out, 1, &in, 1, VU_KICK, vu) == 0 &&
-           vu_wait(vu, 0, VU_TIMEOUT_MS, NULL, NULL) == 1;
-}
-
 static void
 test_slots(void)
 {
@@ -155,7 +121,7 @@ test_slots(void)
             break;
         added++;
         if (added % 16 == 0)
-            ok(echo_works(rig.vu), "%u slots added while the queue runs: it works", added);
+            ok(echo_works(rig.vu, 0), "%u slots added while the queue runs: it works", added);
     }
     eq_int(r, -EREMOTEIO, "one slot too many is refused");
     eq_int(added, VH_MEM_MAX_REGIONS - 1, "no slot too few");
@@ -175,7 +141,7 @@ test_slots(void)
            "a region past the file is refused");
     s.region = (struct vh_mem_region_msg){0, 1024, 0x1000, 512};
     eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &fd, 1), 0, "an offset within a page is right");
-    ok(echo_works(rig.vu), "the queue works still");
+    ok(echo_works(rig.vu, 0), "the queue works still");
     close(fd);
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
@@ -189,13 +155,13 @@ test_memory_goes(void)
 
     if (!open_rig(&rig, (struct vu_options){.queues = 1}))
         return;
-    ok(echo_works(rig.vu), "a queue runs");
+    ok(echo_works(rig.vu, 0), "a queue runs");
     s.region = (struct vh_mem_region_msg){VU_GPA_BASE, rig.vu->mem_size, (uintptr_t)rig.vu->mem, 0};
     eq_int(vu_request(rig.vu, VH_REM_MEM_REG, &s, sizeof(s), NULL, 0), 0, "its memory is removed");
     eq_int(rig.toy.stopped, 1, "it stopped");
     eq_int(vu_wait_err(rig.vu, 0, VU_TIMEOUT_MS), 1, "the front-end hears of it");
     eq_int(vu_request(rig.vu, VH_ADD_MEM_REG, &s, sizeof(s), &rig.vu->mem_fd, 1), 0, "the memory comes back");
-    ok(echo_works(rig.vu), "and the queue goes on");
+    ok(echo_works(rig.vu, 0), "and the queue goes on");
     eq_int(rig.toy.started, 2, "started anew");
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
@@ -225,7 +191,7 @@ test_bad_table(void)
     eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), -EREMOTEIO, "and one of 2^32 - 1 regions");
     t.n_regions = 2;
     eq_int(vu_request(rig.vu, VH_SET_MEM_TABLE, &t, size, fds, 2), 0, "a good one is taken");
-    ok(echo_works(rig.vu), "and the queue goes on");
+    ok(echo_works(rig.vu, 0), "and the queue goes on");
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
 
@@ -284,7 +250,7 @@ test_ring_setup(void)
         vu_request(rig.vu, VH_SET_VRING_ENABLE, &enable, sizeof(enable), NULL, 0);
         close(kick);
     }
-    ok(echo_works(rig.vu), "the ring that is right works still");
+    ok(echo_works(rig.vu, 0), "the ring that is right works still");
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }
 
@@ -324,12 +290,12 @@ test_ring_messages(void)
     v = rig.vu->features & ~BIT(VIRTIO_RING_F_EVENT_IDX);
     eq_int(vu_request(rig.vu, VH_SET_FEATURES, &v, sizeof(v), NULL, 0), -EREMOTEIO,
            "features while a queue runs");
-    ok(echo_works(rig.vu), "the queue works still");
+    ok(echo_works(rig.vu, 0), "the queue works still");
     eq_int(vu_request(rig.vu, VH_RESET_DEVICE, NULL, 0, NULL, 0), 0, "the device is reset");
     eq_int(rig.toy.resets, 1, "it knows");
     vu_reset_ring(rig.vu, 0);
     eq_int(vu_start_queue(rig.vu, 0), 0, "the queue starts as new");
-    ok(echo_works(rig.vu), "and works");
+    ok(echo_works(rig.vu, 0), "and works");
     close(fd);
     eq_int(close_rig(&rig), 0, "the connection lived on");
 }

@@ -7,32 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tap.h"
-#include "toy.h"
+#include "rig.h"
 #include "vh-msg.h"
-#include "vuclient.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 
-struct rig {
-    struct toy toy;
-    struct vu *vu;
-};
-
-static int
-open_rig(struct rig *rig, struct vu_options o)
-{
-    memset(rig, 0, sizeof(*rig));
-    o.fd = toy_start(&rig->toy);
-    rig->vu = vu_open(&o);
-    return ok(rig->vu != NULL, "the toy device is up");
-}
-
 static void
-close_rig(struct rig *rig)
+finish_rig(struct rig *rig)
 {
-    vu_close(rig->vu);
-    eq_int(toy_join(&rig->toy, false), 0, "the front-end's leaving is no error");
+    eq_int(close_rig(rig), 0, "the front-end's leaving is no error");
     eq_int(rig->toy.started, rig->toy.stopped, "every queue that started stopped");
 }
 
@@ -83,7 +66,7 @@ test_layouts(struct vu_options o, const char *what)
     }
     ok(echo(rig.vu, 0, 1, 0, 16, VU_KICK), "%s: nothing writable", what);
     ok(echo(rig.vu, 0, 3, 1, 16, VU_KICK), "%s: more readable than writable", what);
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* A ring of 128 that passes index 65535 twice, with many requests under way. */
@@ -118,7 +101,7 @@ test_wrap(struct vu_options o, const char *what)
     ok(good, "%s: %d requests at depth %d around the index's end (%u done)", what, TOTAL, DEPTH, done);
     eq_int(vu_stop_queue(rig.vu, 0), TOTAL % 65536, "the device tells the index it stopped at");
     eq_int(rig.toy.served, TOTAL, "each was served once");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* Kicks and interrupts that nobody needs are not made. */
@@ -151,7 +134,7 @@ test_suppression(struct vu_options o, const char *what)
     ok(interrupts >= 1 && interrupts <= 2, "%s: a batch of 51 raised %u interrupts", what,
        (unsigned)interrupts);
     ok(rig.vu->q[0].kicks <= 2, "%s: and took %u kicks", what, (unsigned)rig.vu->q[0].kicks);
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* The driver that says it wants no interrupt gets none. */
@@ -173,7 +156,7 @@ test_no_interrupt(void)
     eq_int(vu_poll(rig.vu, 0, &token, NULL), 1, "it is complete");
     eq_int(vu_wait(rig.vu, 0, 50, &token, NULL), -ETIMEDOUT, "and nothing is signalled");
     eq_int(rig.vu->q[0].calls, 0, "not even in vain");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* A buffer and an indirect table that lie across two regions that adjoin. */
@@ -203,7 +186,7 @@ test_regions(uint64_t protocol_off)
     rig.vu->q[0].tables -= 2 * rig.vu->q[0].free_head;
     vu_submit(rig.vu, 0, &out, 1, &in, 1, VU_KICK | VU_INDIRECT, &rig);
     eq_int(vu_wait(rig.vu, 0, VU_TIMEOUT_MS, &token, &len), 1, "an indirect table across regions is read");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 static void
@@ -219,7 +202,7 @@ test_queues(void)
     for (i = 0; i < 100; i++)
         all = all && echo(rig.vu, i % TOY_MAX_QUEUES, 1, 1, 64, VU_KICK);
     ok(all, "four queues in turn");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* Stopping with requests held: the device completes them first. */
@@ -245,7 +228,7 @@ test_stop_drains(void)
     eq_int(got, 10, "all ten completed before it did");
     eq_int(vu_start_queue(rig.vu, 0), 0, "the queue starts again");
     ok(echo(rig.vu, 0, 1, 1, 100, VU_KICK), "and goes on where it was");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 /* Disabling a ring stops it, enabling it goes on; a new call descriptor is used at once. */
@@ -268,7 +251,7 @@ test_enable(void)
     state.num = 1;
     eq_int(vu_request(rig.vu, VH_SET_VRING_ENABLE, &state, sizeof(state), NULL, 0), 0, "it is enabled");
     eq_int(vu_wait(rig.vu, 0, VU_TIMEOUT_MS, &token, NULL), 1, "what waited is served");
-    close_rig(&rig);
+    finish_rig(&rig);
 }
 
 int
