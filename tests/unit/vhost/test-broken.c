@@ -22,6 +22,7 @@
 #define QUEUE 0
 #define OTHER 1
 #define SIZE 64
+#define LONG_TABLE 128
 
 /* Descriptor i of the queue's table. */
 static void
@@ -59,6 +60,15 @@ static void
 next_out_of_range(struct vu *vu, uint64_t good)
 {
     set_desc(vu, 0, good, 8, VRING_DESC_F_NEXT, SIZE);
+    vu_make_available(vu, QUEUE, 0);
+}
+
+/* What would be found behind the table is a good descriptor. */
+static void
+next_far_out_of_range(struct vu *vu, uint64_t good)
+{
+    set_desc(vu, 0, good, 8, VRING_DESC_F_NEXT, 40000);
+    set_desc(vu, 40000, good, 8, 0, 0);
     vu_make_available(vu, QUEUE, 0);
 }
 
@@ -190,6 +200,17 @@ indirect_next_out_of_range(struct vu *vu, uint64_t good)
 }
 
 static void
+indirect_next_far_out_of_range(struct vu *vu, uint64_t good)
+{
+    struct vring_desc *table = vu_ptr(vu, good);
+
+    /* The end of long_table_works()'s table, would the device look at it. */
+    set_entry(table, 0, good, 8, VRING_DESC_F_NEXT, LONG_TABLE - 2);
+    set_indirect(vu, table, 64, 0);
+    vu_make_available(vu, QUEUE, 0);
+}
+
+static void
 indirect_loop(struct vu *vu, uint64_t good)
 {
     set_entry(vu_ptr(vu, good), 0, good, 8, VRING_DESC_F_NEXT, 1);
@@ -242,6 +263,7 @@ static const struct {
     {"head out of range", head_out_of_range, 0},
     {"head far out of range", head_far_out_of_range, 0},
     {"next out of range", next_out_of_range, 0},
+    {"next far out of range", next_far_out_of_range, 0},
     {"a descriptor that follows itself", loop_of_one, 0},
     {"two descriptors in a loop", loop_of_two, 0},
     {"readable after writable", readable_after_writable, 0},
@@ -259,6 +281,7 @@ static const struct {
     {"indirect in indirect", indirect_nested, 0},
     {"indirect with a successor", indirect_with_next, 0},
     {"indirect next out of range", indirect_next_out_of_range, 0},
+    {"indirect next far out of range", indirect_next_far_out_of_range, 0},
     {"indirect loop", indirect_loop, 0},
     {"indirect table outside memory", indirect_table_outside, 0},
     {"indirect buffer outside memory", indirect_buffer_outside, 0},
@@ -277,26 +300,42 @@ cpu_seconds(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* A long table that is right, so that what the device keeps of it is no excuse for later ones. */
+static bool
+long_table_works(struct vu *vu)
+{
+    struct iovec out[LONG_TABLE - 1], in = {vu_alloc(vu, 1, 1), 1};
+    char *byte = vu_alloc(vu, 1, 1);
+    unsigned i;
+
+    for (i = 0; i < LONG_TABLE - 1; i++)
+        out[i] = (struct iovec){byte, 1};
+    return vu_submit(vu, QUEUE, out, LONG_TABLE - 1, &in, 1, VU_FORCE_KICK | VU_INDIRECT, vu) == 0 &&
+           vu_wait(vu, QUEUE, VU_TIMEOUT_MS, NULL, NULL) == 1;
+}
+
 static void
 test_case(unsigned i)
 {
-    struct vu_options o = {
-        .queues = 2, .queue_size = SIZE, .regions = 2, .features_off = cases[i].features_off};
+    struct vu_options o = {.queues = 2, .queue_size = SIZE, .max_segments = LONG_TABLE, .regions = 2};
     bool was_device = cases[i].make == device_breaks_it;
     struct rig rig;
     unsigned served;
 
+    o.features_off = cases[i].features_off;
     if (!open_rig(&rig, o) || !ok(echo_works(rig.vu, QUEUE), "the queue works"))
         return;
+    if (!o.features_off)
+        ok(long_table_works(rig.vu), "  with a long table too");
     served = rig.toy.served;
     cases[i].make(rig.vu, vu_gpa(rig.vu, vu_alloc(rig.vu, 32768, 64)));
     vu_kick(rig.vu, QUEUE, true);
     eq_int(vu_wait_err(rig.vu, QUEUE, VU_TIMEOUT_MS), 1, cases[i].name);
     eq_int(vu_poll(rig.vu, QUEUE, NULL, NULL), 0, "  completes nothing");
-    eq_int(rig.toy.served - served, was_device, "  and reaches the device only if that was to judge");
-    ok(echo_works(rig.vu, OTHER), "  the other queue works");
     vu_kick(rig.vu, QUEUE, true);
     ok(vu_stop_queue(rig.vu, QUEUE) >= 0, "  the queue can be stopped");
+    eq_int(rig.toy.served - served, was_device, "  nothing reached the device that was not to judge");
+    ok(echo_works(rig.vu, OTHER), "  the other queue works");
     vu_reset_ring(rig.vu, QUEUE);
     eq_int(vu_start_queue(rig.vu, QUEUE), 0, "  and started");
     ok(echo_works(rig.vu, QUEUE), "  and works again");

@@ -88,6 +88,8 @@ test_backend_channel(void)
     vu_request(rig.vu, VH_SET_PROTOCOL_FEATURES, &protocol, sizeof(protocol), NULL, 0);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return;
+    eq_int(vu_request(rig.vu, VH_SET_BACKEND_REQ_FD, NULL, 0, NULL, 0), -EREMOTEIO,
+           "a back-end channel that is none");
     eq_int(vu_request(rig.vu, VH_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0, "a back-end channel is given");
     eq_int(vh_dev_config_changed(rig.toy.dev), 0, "a change of the configuration is told");
     do {
