@@ -3,9 +3,11 @@
 #include <config.h>
 
 #include <libintl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "cmd.h"
+#include "ui-json.h"
 #include "ui-message.h"
 
 char **cmd_target_labels;
@@ -28,15 +30,6 @@ cmd_fail(const GError *error)
     if (g_error_matches(error, MSB_ERROR, MSB_ERROR_HYPERVISOR))
         ui_hint(_("'msb doctor' checks what sandboxes need on this machine"));
     return CMD_EXIT_FAILURE;
-}
-
-gboolean
-cmd_want_json(const char *value, gboolean *json, GError **error)
-{
-    *json = g_strcmp0(value, "json") == 0;
-    if (!value || *json || strcmp(value, "table") == 0)
-        return TRUE;
-    return msb_error_set(error, MSB_ERROR_INVALID, _("there is no format '%s'; use 'table' or 'json'"), value);
 }
 
 char *
@@ -82,6 +75,60 @@ cmd_join_argv(const char *const *argv)
         g_string_append_printf(text, "%s%s", i ? " " : "", quoted);
     }
     return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+/* ---- listings -------------------------------------------------------------------- */
+
+static char *arg_format;
+static gboolean arg_quiet;
+
+const CmdOption cmd_list_options[] = {
+    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
+      "table json" },
+    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL },
+    { 0 },
+};
+
+gboolean
+cmd_list_json(void)
+{
+    return g_strcmp0(arg_format, "json") == 0;
+}
+
+static void
+print_list_json(const CmdListing *listing, const GPtrArray *items)
+{
+    JsonBuilder *builder = ui_json_begin();
+
+    json_builder_begin_array(builder);
+    for (guint i = 0; i < items->len; i++) {
+        json_builder_begin_object(builder);
+        listing->add_members(builder, items->pdata[i]);
+        json_builder_end_object(builder);
+    }
+    json_builder_end_array(builder);
+    ui_json_print(builder);
+}
+
+void
+cmd_print_list(const CmdListing *listing, const GPtrArray *items)
+{
+    g_autoptr(UiTable) table = NULL;
+
+    if (cmd_list_json()) {
+        print_list_json(listing, items);
+        return;
+    }
+    if (!arg_quiet)
+        table = listing->new_table();
+    for (guint i = 0; i < items->len; i++) {
+        if (table)
+            listing->add_row(table, items->pdata[i]);
+        else
+            puts(listing->get_name(items->pdata[i]));
+    }
+    if (table)
+        ui_table_print(table);
 }
 
 /* ---- targets -------------------------------------------------------------------- */

@@ -114,7 +114,7 @@ print_values(CmdValue value, const char *words)
 static void
 print_options(const CmdCommand *command)
 {
-    g_autoptr(GPtrArray) list = cmd_list_options(command);
+    g_autoptr(GPtrArray) list = cmd_list_options_of(command);
 
     for (guint i = 0; i < list->len; i++) {
         const CmdOption *option = list->pdata[i];

@@ -59,13 +59,8 @@ run_doctor(const CmdArgs *args G_GNUC_UNUSED)
 {
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(GPtrArray) checks = NULL;
-    g_autoptr(GError) error = NULL;
-    gboolean json, failed = FALSE;
+    gboolean json = g_strcmp0(arg_format, "json") == 0, failed = FALSE;
 
-    if (!cmd_want_json(arg_format, &json, &error)) {
-        cmd_fail(error);
-        return CMD_EXIT_USAGE;
-    }
     home = cmd_open_home();
     if (!home)
         return CMD_EXIT_FAILURE;
@@ -94,6 +89,6 @@ const CmdCommand cmd_doctor = {
     .synopsis = N_("[OPTION…]"),
     .summary = N_("Check what sandboxes need on this machine"),
     .details = N_("The exit status is 1 if something is missing without which no sandbox runs."),
-    .options = options,
+    .options = { options },
     .run = run_doctor,
 };

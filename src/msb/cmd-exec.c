@@ -17,35 +17,22 @@
 static char **arg_env;
 static char *arg_workdir;
 static char *arg_user;
-static gboolean arg_tty;
-static gboolean arg_no_tty;
-static gboolean arg_no_stdin;
 static gboolean arg_detach;
-static gint64 arg_timeout = -1;
-static char *arg_detach_keys;
 static gboolean arg_quiet;
 
-#define DETACH_KEYS_OPTION \
-    { "detach-keys", 0, CMD_OPTION_STRING, &arg_detach_keys, NULL, N_("KEYS"), \
-      N_("keys that detach from the terminal (default ctrl-]), such as ctrl-p,ctrl-q"), CMD_VALUE_ANY, NULL }
-
 static const CmdOption exec_options[] = {
+    { "detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL, N_("leave it running and print its number"),
+      CMD_VALUE_ANY, NULL },
+    { 0 },
+};
+
+static const CmdOption common_options[] = {
     { "env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME[=VALUE]"),
       N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL },
     { "workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("working directory in the guest"),
       CMD_VALUE_ANY, NULL },
     { "user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"),
       N_("run as this user and group, by name or number"), CMD_VALUE_ANY, NULL },
-    { "tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
-      N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL },
-    { "no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL },
-    { "no-stdin", 0, CMD_OPTION_FLAG, &arg_no_stdin, NULL, NULL, N_("its standard input is empty"), CMD_VALUE_ANY,
-      NULL },
-    { "detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL, N_("leave it running and print its number"),
-      CMD_VALUE_ANY, NULL },
-    { "timeout", 0, CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"), N_("kill the command after this time"),
-      CMD_VALUE_ANY, NULL },
-    DETACH_KEYS_OPTION,
     { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL },
     { 0 },
 };
@@ -81,8 +68,9 @@ lookup(MsbHome *home, const char *name)
 
 /* Run session in sandbox, which is started before and stopped after if it does not run. */
 static int
-run_in(MsbHome *home, MsbSandbox *sandbox, const CmdSession *session)
+run_in(MsbHome *home, MsbSandbox *sandbox, CmdSession *session)
 {
+    g_auto(GStrv) env = expand_env();
     gboolean started = msb_sandbox_get_state(sandbox) != MSB_STATE_RUNNING;
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbClient) client = NULL;
@@ -90,6 +78,9 @@ run_in(MsbHome *home, MsbSandbox *sandbox, const CmdSession *session)
 
     if (started && !cmd_start_sandbox(home, sandbox, arg_quiet, &error))
         return cmd_fail(error);
+    session->env = (const char *const *)env;
+    session->cwd = arg_workdir;
+    session->user = arg_user;
     client = msb_client_connect(sandbox, &error);
     if (client)
         result = cmd_session_run(client, msb_sandbox_get_name(sandbox), session);
@@ -105,11 +96,7 @@ run_in(MsbHome *home, MsbSandbox *sandbox, const CmdSession *session)
 static int
 run_exec(const CmdArgs *args)
 {
-    g_auto(GStrv) env = expand_env();
-    CmdSession session = { .argv = (const char *const *)args->command, .env = (const char *const *)env,
-                           .cwd = arg_workdir, .user = arg_user, .tty = arg_tty,
-                           .no_tty = arg_no_tty || (arg_detach && !arg_tty), .no_stdin = arg_no_stdin,
-                           .detach = arg_detach, .detach_keys = arg_detach_keys, .timeout_ms = arg_timeout };
+    CmdSession session = cmd_session_from_options();
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbSandbox) sandbox = NULL;
 
@@ -119,6 +106,8 @@ run_exec(const CmdArgs *args)
         return CMD_EXIT_USAGE;
     }
     cmd_signals_init();
+    session.argv = (const char *const *)args->command;
+    session.detach = arg_detach;
     home = cmd_open_home();
     sandbox = home ? lookup(home, args->operands[0]) : NULL;
     return sandbox ? run_in(home, sandbox, &session) : CMD_EXIT_FAILURE;
@@ -133,7 +122,7 @@ const CmdCommand cmd_exec = {
                   "again. Ctrl-] detaches from a terminal and leaves the command running.\n\n"
                   "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
                   "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
-    .options = exec_options,
+    .options = { exec_options, common_options, cmd_session_options },
     .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 1,
@@ -146,11 +135,9 @@ const CmdCommand cmd_exec = {
 static int
 run_shell(const CmdArgs *args)
 {
-    g_auto(GStrv) env = expand_env();
+    CmdSession session = cmd_session_from_options();
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbSandbox) sandbox = NULL;
-    CmdSession session = { .env = (const char *const *)env, .cwd = arg_workdir, .user = arg_user, .tty = arg_tty,
-                           .no_tty = arg_no_tty, .detach_keys = arg_detach_keys };
     const char *argv[2] = { NULL, NULL };
 
     cmd_signals_init();
@@ -163,21 +150,6 @@ run_shell(const CmdArgs *args)
     return run_in(home, sandbox, &session);
 }
 
-static const CmdOption shell_options[] = {
-    { "env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME[=VALUE]"),
-      N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL },
-    { "workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("working directory in the guest"),
-      CMD_VALUE_ANY, NULL },
-    { "user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"),
-      N_("run as this user and group, by name or number"), CMD_VALUE_ANY, NULL },
-    { "tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
-      N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL },
-    { "no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL },
-    DETACH_KEYS_OPTION,
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL },
-    { 0 },
-};
-
 const CmdCommand cmd_shell = {
     .name = "shell",
     .group = CMD_GROUP_SANDBOXES,
@@ -185,7 +157,7 @@ const CmdCommand cmd_shell = {
     .summary = N_("Open the shell of a sandbox"),
     .details = N_("It is the shell the sandbox was made with (--shell, default /bin/sh). A stopped sandbox is started "
                   "for the call and stopped again. Ctrl-] detaches and leaves the shell running."),
-    .options = shell_options,
+    .options = { common_options, cmd_session_options },
     .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 1,
@@ -230,7 +202,7 @@ static int
 run_attach(const CmdArgs *args)
 {
     const char *name = args->operands[0];
-    CmdSession session = { .no_stdin = arg_no_stdin, .detach_keys = arg_detach_keys };
+    CmdSession session = cmd_session_from_options();
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbSandbox) sandbox = NULL;
     g_autoptr(MsbClient) client = NULL;
@@ -254,8 +226,8 @@ run_attach(const CmdArgs *args)
 }
 
 static const CmdOption attach_options[] = {
-    DETACH_KEYS_OPTION,
-    { "no-stdin", 0, CMD_OPTION_FLAG, &arg_no_stdin, NULL, NULL, N_("only watch"), CMD_VALUE_ANY, NULL },
+    CMD_DETACH_KEYS_OPTION,
+    CMD_NO_STDIN_OPTION(N_("only watch")),
     { 0 },
 };
 
@@ -266,7 +238,7 @@ const CmdCommand cmd_attach = {
     .summary = N_("Attach to a command that runs detached"),
     .details = N_("The last of what it has written is shown first. Without a number it is the only detached command. "
                   "The exit status is the command's, as for 'msb exec'."),
-    .options = attach_options,
+    .options = { attach_options },
     .operands = (const CmdValue[]){ CMD_VALUE_RUNNING, CMD_VALUE_ANY, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 2,

@@ -93,12 +93,12 @@ print_option(const CmdOption *option)
     print_entry(left, _(option->help));
 }
 
+/* title NULL: go on under the last one. */
 static void
 print_options(const char *title, const CmdOption *table)
 {
-    if (!table)
-        return;
-    print_heading(title);
+    if (title)
+        print_heading(title);
     for (; table->name; table++)
         print_option(table);
 }
@@ -135,8 +135,12 @@ cmd_help_command(const char *full_name, const CmdCommand *command)
         for (guint i = 0; command->children[i]; i++)
             print_entry(command->children[i]->name, _(command->children[i]->summary));
     }
-    print_options(_("Options"), command->options);
-    print_options(_("Options that describe the sandbox"), command->more_options);
+    for (guint i = 0; command->options[i]; i++) {
+        gboolean describes = command->options[i] == cmd_config_options;
+
+        print_options(describes ? _("Options that describe the sandbox") : i == 0 ? _("Options") : NULL,
+                      command->options[i]);
+    }
     print_options(_("Options of every command"), cmd_global_options);
 }
 

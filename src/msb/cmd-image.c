@@ -19,7 +19,6 @@ static char *arg_input;
 static char *arg_tag;
 static gboolean arg_quiet;
 static gboolean arg_force;
-static char *arg_format;
 static char **arg_env;
 static char **arg_entrypoint;
 static char **arg_cmd;
@@ -100,7 +99,7 @@ const CmdCommand cmd_load = {
     .summary = N_("Load images from an archive or directory"),
     .details = N_("Takes OCI layouts and the archives of 'docker save', as tar (compressed or not) or as a directory; "
                   "from standard input without a path. Prints the names of the images."),
-    .options = load_options,
+    .options = { load_options },
     .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_END },
     .max_operands = 1,
     .run = run_load,
@@ -161,7 +160,7 @@ const CmdCommand cmd_import = {
     .summary = N_("Make an image from a root filesystem"),
     .details = N_("PATH is a directory, a tar file (compressed or not), or - for a tar on standard input. Prints the "
                   "image's name."),
-    .options = import_options,
+    .options = { import_options },
     .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_ANY, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 2,
@@ -170,87 +169,65 @@ const CmdCommand cmd_import = {
 
 /* ---- image ls ------------------------------------------------------------------------------- */
 
-static void
-ls_json(const GPtrArray *images)
+static UiTable *
+ls_table(void)
 {
-    JsonBuilder *b = ui_json_begin();
-
-    json_builder_begin_array(b);
-    for (guint i = 0; i < images->len; i++) {
-        const MsbImage *image = images->pdata[i];
-        g_autofree char *created = cmd_format_time(msb_image_get_created(image));
-
-        json_builder_begin_object(b);
-        ui_json_string(b, "reference", msb_image_get_reference(image));
-        ui_json_string(b, "digest", msb_image_get_digest(image));
-        ui_json_int(b, "size_bytes", (gint64)msb_image_get_size(image));
-        ui_json_string(b, "architecture", msb_image_get_architecture(image));
-        ui_json_string(b, "os", msb_image_get_os(image));
-        ui_json_int(b, "layer_count", msb_image_get_n_layers(image));
-        ui_json_string(b, "created_at", created);
-        json_builder_end_object(b);
-    }
-    json_builder_end_array(b);
-    ui_json_print(b);
+    return ui_table_new(_("REFERENCE"), _("DIGEST"), _("SIZE"), _("CREATED"), NULL);
 }
 
 static void
-ls_table(const GPtrArray *images)
+ls_row(UiTable *table, gpointer image)
 {
-    g_autoptr(UiTable) table = ui_table_new(_("REFERENCE"), _("DIGEST"), _("SIZE"), _("CREATED"), NULL);
+    g_autofree char *digest = g_strndup(msb_image_get_digest(image), SHORT_DIGEST);
+    g_autofree char *size = cmd_format_size(msb_image_get_size(image));
+    g_autofree char *age = cmd_format_age(msb_image_get_created(image));
 
-    for (guint i = 0; i < images->len; i++) {
-        const MsbImage *image = images->pdata[i];
-        g_autofree char *digest = g_strndup(msb_image_get_digest(image), SHORT_DIGEST);
-        g_autofree char *size = cmd_format_size(msb_image_get_size(image));
-        g_autofree char *age = cmd_format_age(msb_image_get_created(image));
+    ui_table_add(table, msb_image_get_reference(image), digest, size, age);
+}
 
-        ui_table_add(table, msb_image_get_reference(image), digest, size, age);
-    }
-    ui_table_print(table);
+static void
+ls_members(JsonBuilder *b, gpointer image)
+{
+    g_autofree char *created = cmd_format_time(msb_image_get_created(image));
+
+    ui_json_string(b, "reference", msb_image_get_reference(image));
+    ui_json_string(b, "digest", msb_image_get_digest(image));
+    ui_json_int(b, "size_bytes", (gint64)msb_image_get_size(image));
+    ui_json_string(b, "architecture", msb_image_get_architecture(image));
+    ui_json_string(b, "os", msb_image_get_os(image));
+    ui_json_int(b, "layer_count", msb_image_get_n_layers(image));
+    ui_json_string(b, "created_at", created);
+}
+
+static const char *
+ls_name(gpointer image)
+{
+    return msb_image_get_reference(image);
 }
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    g_autoptr(MsbHome) home = NULL;
-    g_autoptr(GPtrArray) images = NULL;
+    static const CmdListing listing = { ls_table, ls_row, ls_members, ls_name };
     g_autoptr(GError) error = NULL;
-    gboolean json;
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(GPtrArray) images = NULL;
 
-    if (!cmd_want_json(arg_format, &json, &error)) {
-        cmd_fail(error);
-        return CMD_EXIT_USAGE;
-    }
-    home = cmd_open_home();
     if (!home)
         return CMD_EXIT_FAILURE;
     images = msb_image_list(home, &error);
     if (!images)
         return cmd_fail(error);
-    if (json)
-        ls_json(images);
-    else if (!arg_quiet)
-        ls_table(images);
-    else
-        for (guint i = 0; i < images->len; i++)
-            puts(msb_image_get_reference(images->pdata[i]));
+    cmd_print_list(&listing, images);
     return 0;
 }
-
-static const CmdOption ls_options[] = {
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
-      "table json" },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL },
-    { 0 },
-};
 
 static const CmdCommand image_ls = {
     .name = "ls",
     .aliases = "list",
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the images in the store"),
-    .options = ls_options,
+    .options = { cmd_list_options },
     .run = run_ls,
 };
 
@@ -259,7 +236,7 @@ const CmdCommand cmd_images = {
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the images in the store"),
-    .options = ls_options,
+    .options = { cmd_list_options },
     .run = run_ls,
 };
 
@@ -323,8 +300,8 @@ static const CmdOption rm_options[] = {
 
 #define RM_COMMAND \
     .synopsis = N_("[OPTION…] IMAGE…"), .summary = N_("Remove images, and the layers that nothing else needs"), \
-    .options = rm_options, .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END }, .min_operands = 1, \
-    .max_operands = G_MAXUINT, .run = run_rm
+    .options = { rm_options }, .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END }, \
+    .min_operands = 1, .max_operands = G_MAXUINT, .run = run_rm
 
 static const CmdCommand image_rm = { .name = "rm", .aliases = "remove", RM_COMMAND };
 const CmdCommand cmd_rmi = { .name = "rmi", .group = CMD_GROUP_IMAGES, RM_COMMAND };

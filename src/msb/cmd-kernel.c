@@ -15,7 +15,6 @@ static char *arg_vmlinuz;
 static char *arg_modules;
 static gboolean arg_default;
 static gboolean arg_quiet;
-static char *arg_format;
 
 /* ---- import ------------------------------------------------------------------------- */
 
@@ -92,7 +91,7 @@ static const CmdCommand kernel_import = {
     .details = N_("PACKAGE is a distribution's kernel package (.deb or .rpm), which needs not be installed: "
                   "'apt-get download linux-image-VERSION-cloud-amd64' gets Debian's. The first kernel becomes the "
                   "default. Prints its version."),
-    .options = import_options,
+    .options = { import_options },
     .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_END },
     .max_operands = 1,
     .run = run_import,
@@ -100,85 +99,63 @@ static const CmdCommand kernel_import = {
 
 /* ---- ls --------------------------------------------------------------------------------- */
 
-static void
-ls_json(const GPtrArray *kernels)
+static UiTable *
+ls_table(void)
 {
-    JsonBuilder *b = ui_json_begin();
-
-    json_builder_begin_array(b);
-    for (guint i = 0; i < kernels->len; i++) {
-        const MsbKernel *kernel = kernels->pdata[i];
-        g_autofree char *created = cmd_format_time(msb_kernel_get_created(kernel));
-
-        json_builder_begin_object(b);
-        ui_json_string(b, "version", msb_kernel_get_version(kernel));
-        ui_json_bool(b, "default", msb_kernel_is_default(kernel));
-        ui_json_int(b, "size_bytes", (gint64)msb_kernel_get_size(kernel));
-        ui_json_string(b, "created_at", created);
-        ui_json_string(b, "vmlinux", msb_kernel_get_vmlinux(kernel));
-        ui_json_string(b, "modules_image", msb_kernel_get_modules_image(kernel));
-        json_builder_end_object(b);
-    }
-    json_builder_end_array(b);
-    ui_json_print(b);
+    return ui_table_new(_("VERSION"), _("DEFAULT"), _("SIZE"), _("CREATED"), NULL);
 }
 
 static void
-ls_table(const GPtrArray *kernels)
+ls_row(UiTable *table, gpointer kernel)
 {
-    g_autoptr(UiTable) table = ui_table_new(_("VERSION"), _("DEFAULT"), _("SIZE"), _("CREATED"), NULL);
+    g_autofree char *size = cmd_format_size(msb_kernel_get_size(kernel));
+    g_autofree char *age = cmd_format_age(msb_kernel_get_created(kernel));
 
-    for (guint i = 0; i < kernels->len; i++) {
-        const MsbKernel *kernel = kernels->pdata[i];
-        g_autofree char *size = cmd_format_size(msb_kernel_get_size(kernel));
-        g_autofree char *age = cmd_format_age(msb_kernel_get_created(kernel));
+    ui_table_add(table, msb_kernel_get_version(kernel), msb_kernel_is_default(kernel) ? _("yes") : "", size, age);
+}
 
-        ui_table_add(table, msb_kernel_get_version(kernel), msb_kernel_is_default(kernel) ? _("yes") : "", size, age);
-    }
-    ui_table_print(table);
+static void
+ls_members(JsonBuilder *b, gpointer kernel)
+{
+    g_autofree char *created = cmd_format_time(msb_kernel_get_created(kernel));
+
+    ui_json_string(b, "version", msb_kernel_get_version(kernel));
+    ui_json_bool(b, "default", msb_kernel_is_default(kernel));
+    ui_json_int(b, "size_bytes", (gint64)msb_kernel_get_size(kernel));
+    ui_json_string(b, "created_at", created);
+    ui_json_string(b, "vmlinux", msb_kernel_get_vmlinux(kernel));
+    ui_json_string(b, "modules_image", msb_kernel_get_modules_image(kernel));
+}
+
+static const char *
+ls_name(gpointer kernel)
+{
+    return msb_kernel_get_version(kernel);
 }
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    g_autoptr(MsbHome) home = NULL;
+    static const CmdListing listing = { ls_table, ls_row, ls_members, ls_name };
+    g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GPtrArray) kernels = NULL;
     g_autoptr(GError) error = NULL;
-    gboolean json;
 
-    if (!cmd_want_json(arg_format, &json, &error)) {
-        cmd_fail(error);
-        return CMD_EXIT_USAGE;
-    }
-    home = cmd_open_home();
     if (!home)
         return CMD_EXIT_FAILURE;
     kernels = msb_kernel_list(home, &error);
     if (!kernels)
         return cmd_fail(error);
-    if (json)
-        ls_json(kernels);
-    else if (!arg_quiet)
-        ls_table(kernels);
-    else
-        for (guint i = 0; i < kernels->len; i++)
-            puts(msb_kernel_get_version(kernels->pdata[i]));
+    cmd_print_list(&listing, kernels);
     return 0;
 }
-
-static const CmdOption ls_options[] = {
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
-      "table json" },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("versions only"), CMD_VALUE_ANY, NULL },
-    { 0 },
-};
 
 static const CmdCommand kernel_ls = {
     .name = "ls",
     .aliases = "list",
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the kernels"),
-    .options = ls_options,
+    .options = { cmd_list_options },
     .run = run_ls,
 };
 

@@ -13,12 +13,11 @@
 static gboolean arg_running;
 static gboolean arg_stopped;
 static gboolean arg_all;
-static gboolean arg_quiet;
 static char *arg_format;
 
-#define FORMAT_OPTION \
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS, \
-      "table json" }
+#define LABEL_OPTION \
+    { "label", 0, CMD_OPTION_STRINGS, &cmd_target_labels, NULL, N_("KEY[=VALUE]"), \
+      N_("only those that have this label (repeat: all of them)"), CMD_VALUE_ANY, NULL }
 
 static gboolean
 is_up(MsbSandboxState state)
@@ -65,67 +64,49 @@ list_sandboxes(MsbHome *home)
     return list;
 }
 
-static gboolean
-want_json(gboolean *json)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (cmd_want_json(arg_format, json, &error))
-        return TRUE;
-    cmd_fail(error);
-    return FALSE;
-}
-
 /* ---- ls ------------------------------------------------------------------------------ */
 
-static void
-ls_json(const GPtrArray *list)
+static const char *
+list_name(gpointer item)
 {
-    JsonBuilder *b = ui_json_begin();
+    return msb_sandbox_get_name(item);
+}
 
-    json_builder_begin_array(b);
-    for (guint i = 0; i < list->len; i++) {
-        MsbSandbox *sandbox = list->pdata[i];
-        g_autofree char *created = cmd_format_time(msb_config_get_created(msb_sandbox_get_config(sandbox)));
-
-        json_builder_begin_object(b);
-        ui_json_string(b, "name", msb_sandbox_get_name(sandbox));
-        ui_json_string(b, "status", msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
-        ui_json_string(b, "created_at", created);
-        ui_json_string(b, "image", image_of(sandbox));
-        json_builder_end_object(b);
-    }
-    json_builder_end_array(b);
-    ui_json_print(b);
+static UiTable *
+ls_table(void)
+{
+    return ui_table_new(_("NAME"), _("IMAGE"), _("STATUS"), _("CREATED"), NULL);
 }
 
 static void
-ls_table(const GPtrArray *list)
+ls_row(UiTable *table, gpointer sandbox)
 {
-    g_autoptr(UiTable) table = ui_table_new(_("NAME"), _("IMAGE"), _("STATUS"), _("CREATED"), NULL);
+    g_autofree char *age = cmd_format_age(msb_config_get_created(msb_sandbox_get_config(sandbox)));
 
-    for (guint i = 0; i < list->len; i++) {
-        MsbSandbox *sandbox = list->pdata[i];
-        g_autofree char *age = cmd_format_age(msb_config_get_created(msb_sandbox_get_config(sandbox)));
-
-        ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox),
-                     msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)), age);
-    }
-    ui_table_print(table);
+    ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox),
+                 msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)), age);
 }
+
+static void
+ls_members(JsonBuilder *b, gpointer sandbox)
+{
+    g_autofree char *created = cmd_format_time(msb_config_get_created(msb_sandbox_get_config(sandbox)));
+
+    ui_json_string(b, "name", msb_sandbox_get_name(sandbox));
+    ui_json_string(b, "status", msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
+    ui_json_string(b, "created_at", created);
+    ui_json_string(b, "image", image_of(sandbox));
+}
+
+static const CmdListing ls_listing = { ls_table, ls_row, ls_members, list_name };
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    g_autoptr(MsbHome) home = NULL;
-    g_autoptr(GPtrArray) all = NULL;
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(GPtrArray) all = home ? list_sandboxes(home) : NULL;
     g_autoptr(GPtrArray) list = g_ptr_array_new();
-    gboolean json;
 
-    if (!want_json(&json))
-        return CMD_EXIT_USAGE;
-    home = cmd_open_home();
-    all = home ? list_sandboxes(home) : NULL;
     if (!all)
         return CMD_EXIT_FAILURE;
     for (guint i = 0; i < all->len; i++) {
@@ -134,23 +115,14 @@ run_ls(const CmdArgs *args G_GNUC_UNUSED)
         if ((!arg_running && !arg_stopped) || (up ? arg_running : arg_stopped))
             g_ptr_array_add(list, all->pdata[i]);
     }
-    if (json)
-        ls_json(list);
-    else if (!arg_quiet)
-        ls_table(list);
-    else
-        for (guint i = 0; i < list->len; i++)
-            puts(msb_sandbox_get_name(list->pdata[i]));
+    cmd_print_list(&ls_listing, list);
     return 0;
 }
 
 static const CmdOption ls_options[] = {
     { "running", 0, CMD_OPTION_FLAG, &arg_running, NULL, NULL, N_("only those that run"), CMD_VALUE_ANY, NULL },
     { "stopped", 0, CMD_OPTION_FLAG, &arg_stopped, NULL, NULL, N_("only those that do not"), CMD_VALUE_ANY, NULL },
-    { "label", 0, CMD_OPTION_STRINGS, &cmd_target_labels, NULL, N_("KEY[=VALUE]"),
-      N_("only those that have this label (repeat: all of them)"), CMD_VALUE_ANY, NULL },
-    FORMAT_OPTION,
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL },
+    LABEL_OPTION,
     { 0 },
 };
 
@@ -160,55 +132,45 @@ const CmdCommand cmd_ls = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the sandboxes"),
-    .options = ls_options,
+    .options = { ls_options, cmd_list_options },
     .run = run_ls,
 };
 
 /* ---- ps ------------------------------------------------------------------------------ */
 
-static void
-ps_json(const GPtrArray *list)
+static UiTable *
+ps_table(void)
 {
-    JsonBuilder *b = ui_json_begin();
-
-    json_builder_begin_array(b);
-    for (guint i = 0; i < list->len; i++) {
-        MsbSandbox *sandbox = list->pdata[i];
-        const MsbConfig *config = msb_sandbox_get_config(sandbox);
-        g_autofree char *command = command_of(sandbox);
-
-        json_builder_begin_object(b);
-        ui_json_string(b, "name", msb_sandbox_get_name(sandbox));
-        ui_json_string(b, "status", msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
-        ui_json_string(b, "image", image_of(sandbox));
-        ui_json_string(b, "command", command);
-        ui_json_int(b, "cpus", msb_config_get_cpus(config));
-        ui_json_int(b, "memory_mib", (gint64)msb_config_get_memory_mib(config));
-        json_builder_end_object(b);
-    }
-    json_builder_end_array(b);
-    ui_json_print(b);
+    return ui_table_new(_("NAME"), _("IMAGE"), _("COMMAND"), _("CPUS"), _("MEMORY"), _("STATUS"), NULL);
 }
 
 static void
-ps_table(const GPtrArray *list)
+ps_row(UiTable *table, gpointer sandbox)
 {
-    g_autoptr(UiTable) table = ui_table_new(_("NAME"), _("IMAGE"), _("COMMAND"), _("CPUS"), _("MEMORY"), _("STATUS"),
-                                            NULL);
+    const MsbConfig *config = msb_sandbox_get_config(sandbox);
+    g_autofree char *command = command_of(sandbox);
+    g_autofree char *cpus = g_strdup_printf("%u", msb_config_get_cpus(config));
+    g_autofree char *memory = g_strdup_printf("%" G_GUINT64_FORMAT " MiB", msb_config_get_memory_mib(config));
 
-    for (guint i = 0; i < list->len; i++) {
-        MsbSandbox *sandbox = list->pdata[i];
-        const MsbConfig *config = msb_sandbox_get_config(sandbox);
-        g_autofree char *command = command_of(sandbox);
-        g_autofree char *cpus = g_strdup_printf("%u", msb_config_get_cpus(config));
-        g_autofree char *memory = g_strdup_printf("%" G_GUINT64_FORMAT " MiB",
-                                                  msb_config_get_memory_mib(config));
-
-        ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus,
-                     memory, msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
-    }
-    ui_table_print(table);
+    ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus, memory,
+                 msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
 }
+
+static void
+ps_members(JsonBuilder *b, gpointer sandbox)
+{
+    const MsbConfig *config = msb_sandbox_get_config(sandbox);
+    g_autofree char *command = command_of(sandbox);
+
+    ui_json_string(b, "name", msb_sandbox_get_name(sandbox));
+    ui_json_string(b, "status", msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
+    ui_json_string(b, "image", image_of(sandbox));
+    ui_json_string(b, "command", command);
+    ui_json_int(b, "cpus", msb_config_get_cpus(config));
+    ui_json_int(b, "memory_mib", (gint64)msb_config_get_memory_mib(config));
+}
+
+static const CmdListing ps_listing = { ps_table, ps_row, ps_members, list_name };
 
 /* The commands that run in one sandbox; NULL with an error if it cannot be asked. */
 static GPtrArray *
@@ -241,7 +203,7 @@ ps_commands(const GPtrArray *execs)
 
 /* ps NAME: that one whatever its state, and what runs in it. */
 static int
-ps_one(MsbHome *home, const char *name, gboolean json)
+ps_one(MsbHome *home, const char *name)
 {
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)msb_sandbox_unref);
     g_autoptr(GPtrArray) execs = NULL;
@@ -252,11 +214,9 @@ ps_one(MsbHome *home, const char *name, gboolean json)
     if (!sandbox)
         return cmd_fail(error);
     g_ptr_array_add(list, sandbox);
-    if (json) {
-        ps_json(list);
+    cmd_print_list(&ps_listing, list);
+    if (cmd_list_json())
         return 0;
-    }
-    ps_table(list);
     why = msb_sandbox_dup_last_error(sandbox);
     if (why)
         ui_note("%s", why);
@@ -273,40 +233,27 @@ ps_one(MsbHome *home, const char *name, gboolean json)
 static int
 run_ps(const CmdArgs *args)
 {
-    g_autoptr(MsbHome) home = NULL;
+    g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GPtrArray) all = NULL;
     g_autoptr(GPtrArray) list = g_ptr_array_new();
-    gboolean json;
 
-    if (!want_json(&json))
-        return CMD_EXIT_USAGE;
-    home = cmd_open_home();
     if (!home)
         return CMD_EXIT_FAILURE;
     if (args->n_operands > 0)
-        return ps_one(home, args->operands[0], json);
+        return ps_one(home, args->operands[0]);
     all = list_sandboxes(home);
     if (!all)
         return CMD_EXIT_FAILURE;
     for (guint i = 0; i < all->len; i++)
         if (arg_all || is_up(msb_sandbox_get_state(all->pdata[i])))
             g_ptr_array_add(list, all->pdata[i]);
-    if (json)
-        ps_json(list);
-    else if (!arg_quiet)
-        ps_table(list);
-    else
-        for (guint i = 0; i < list->len; i++)
-            puts(msb_sandbox_get_name(list->pdata[i]));
+    cmd_print_list(&ps_listing, list);
     return 0;
 }
 
 static const CmdOption ps_options[] = {
     { "all", 'a', CMD_OPTION_FLAG, &arg_all, NULL, NULL, N_("also those that do not run"), CMD_VALUE_ANY, NULL },
-    { "label", 0, CMD_OPTION_STRINGS, &cmd_target_labels, NULL, N_("KEY[=VALUE]"),
-      N_("only those that have this label (repeat: all of them)"), CMD_VALUE_ANY, NULL },
-    FORMAT_OPTION,
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL },
+    LABEL_OPTION,
     { 0 },
 };
 
@@ -316,7 +263,7 @@ const CmdCommand cmd_ps = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] [NAME]"),
     .summary = N_("Show the running sandboxes, or one and what runs in it"),
-    .options = ps_options,
+    .options = { ps_options, cmd_list_options },
     .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
     .max_operands = 1,
     .run = run_ps,
@@ -379,7 +326,7 @@ const CmdCommand cmd_inspect = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("NAME"),
     .summary = N_("Show all that is known of a sandbox, as JSON"),
-    .options = inspect_options,
+    .options = { inspect_options },
     .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 1,

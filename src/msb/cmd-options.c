@@ -12,37 +12,23 @@
 
 #include "cmd.h"
 
-static const CmdOption *const *
-option_tables(const CmdCommand *command)
-{
-    static const CmdOption *tables[4];
-    guint n = 0;
-
-    if (command && command->options)
-        tables[n++] = command->options;
-    if (command && command->more_options)
-        tables[n++] = command->more_options;
-    tables[n++] = cmd_global_options;
-    tables[n] = NULL;
-    return tables;
-}
-
 GPtrArray *
-cmd_list_options(const CmdCommand *command)
+cmd_list_options_of(const CmdCommand *command)
 {
     GPtrArray *list = g_ptr_array_new();
-    const CmdOption *const *tables = option_tables(command);
 
-    for (; *tables; tables++)
-        for (const CmdOption *option = *tables; option->name; option++)
+    for (guint i = 0; command && command->options[i]; i++)
+        for (const CmdOption *option = command->options[i]; option->name; option++)
             g_ptr_array_add(list, (gpointer)option);
+    for (const CmdOption *option = cmd_global_options; option->name; option++)
+        g_ptr_array_add(list, (gpointer)option);
     return list;
 }
 
 const CmdOption *
 cmd_find_option(const CmdCommand *command, const char *name, gsize length)
 {
-    g_autoptr(GPtrArray) list = cmd_list_options(command);
+    g_autoptr(GPtrArray) list = cmd_list_options_of(command);
 
     for (guint i = 0; i < list->len; i++) {
         const CmdOption *option = list->pdata[i];
@@ -56,7 +42,7 @@ cmd_find_option(const CmdCommand *command, const char *name, gsize length)
 const CmdOption *
 cmd_find_letter(const CmdCommand *command, char letter)
 {
-    g_autoptr(GPtrArray) list = cmd_list_options(command);
+    g_autoptr(GPtrArray) list = cmd_list_options_of(command);
 
     for (guint i = 0; i < list->len; i++) {
         const CmdOption *option = list->pdata[i];

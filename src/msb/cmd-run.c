@@ -14,24 +14,10 @@
 #include "ui-message.h"
 
 static gboolean arg_detach;
-static gboolean arg_tty;
-static gboolean arg_no_tty;
-static gboolean arg_no_stdin;
-static gint64 arg_timeout = -1;
-static char *arg_detach_keys;
 
 static const CmdOption options[] = {
     { "detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL,
       N_("leave the command running and print the sandbox's name"), CMD_VALUE_ANY, NULL },
-    { "tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
-      N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL },
-    { "no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL },
-    { "no-stdin", 0, CMD_OPTION_FLAG, &arg_no_stdin, NULL, NULL, N_("its standard input is empty"), CMD_VALUE_ANY,
-      NULL },
-    { "timeout", 0, CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"), N_("kill the command after this time"),
-      CMD_VALUE_ANY, NULL },
-    { "detach-keys", 0, CMD_OPTION_STRING, &arg_detach_keys, NULL, N_("KEYS"),
-      N_("keys that detach from the terminal (default ctrl-]), such as ctrl-p,ctrl-q"), CMD_VALUE_ANY, NULL },
     { 0 },
 };
 
@@ -154,9 +140,7 @@ find_command(MsbSandbox *sandbox, CmdSession *session, char ***argv)
 static CmdSessionResult
 run_session(MsbHome *home, MsbSandbox *sandbox, gboolean started, const CmdArgs *args)
 {
-    CmdSession session = { .tty = arg_tty, .no_tty = arg_no_tty || (arg_detach && !arg_tty), .no_stdin = arg_no_stdin,
-                           .detach = arg_detach, .workload = started, .detach_keys = arg_detach_keys,
-                           .timeout_ms = arg_timeout };
+    CmdSession session = cmd_session_from_options();
     CmdSessionResult result = { .status = CMD_EXIT_FAILURE };
     g_auto(GStrv) argv = command_line(home, sandbox, args);
     g_autoptr(GError) error = NULL;
@@ -168,6 +152,8 @@ run_session(MsbHome *home, MsbSandbox *sandbox, gboolean started, const CmdArgs 
     }
     if (cmd_config_timings)
         cmd_print_timings(client);
+    session.detach = arg_detach;
+    session.workload = started;
     if (!find_command(sandbox, &session, &argv)) {
         if (arg_detach) {
             result.detached = TRUE;
@@ -239,8 +225,7 @@ const CmdCommand cmd_run = {
                   "when there is one of that name already. The image's entry point and default command apply.\n\n"
                   "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
                   "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
-    .options = options,
-    .more_options = cmd_config_options,
+    .options = { options, cmd_session_options, cmd_config_options },
     .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END },
     .max_operands = 1,
     .takes_command = TRUE,
@@ -289,7 +274,7 @@ const CmdCommand cmd_create = {
     .summary = N_("Make a sandbox, start it and leave it idle"),
     .details = N_("Prints its name: --name, or a new one. 'msb exec' runs commands in it. If it does not start it is "
                   "not kept."),
-    .more_options = cmd_config_options,
+    .options = { cmd_config_options },
     .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END },
     .min_operands = 1,
     .max_operands = 1,

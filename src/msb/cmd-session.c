@@ -32,6 +32,30 @@
 #define OUTPUT_HIGH (256 * 1024)    /* unwritten bytes above which the command is held */
 #define DEFAULT_DETACH_KEYS "ctrl-]"
 
+static gboolean arg_tty;
+static gboolean arg_no_tty;
+static gint64 arg_timeout = -1;
+char *cmd_session_detach_keys;
+gboolean cmd_session_no_stdin;
+
+const CmdOption cmd_session_options[] = {
+    { "tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
+      N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL },
+    { "no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL },
+    CMD_NO_STDIN_OPTION(N_("its standard input is empty")),
+    { "timeout", 0, CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"), N_("kill the command after this time"),
+      CMD_VALUE_ANY, NULL },
+    CMD_DETACH_KEYS_OPTION,
+    { 0 },
+};
+
+CmdSession
+cmd_session_from_options(void)
+{
+    return (CmdSession){ .tty = arg_tty, .no_tty = arg_no_tty, .no_stdin = cmd_session_no_stdin,
+                         .timeout_ms = arg_timeout, .detach_keys = cmd_session_detach_keys };
+}
+
 typedef struct Session Session;
 
 /* What is still to be written to one of our descriptors. */
@@ -297,7 +321,7 @@ static const MsbExecCallbacks callbacks = {
 gboolean
 cmd_session_wants_tty(const CmdSession *session)
 {
-    if (session->tty || session->no_tty)
+    if (session->tty || session->no_tty || session->detach)
         return session->tty;
     return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
 }

@@ -14,8 +14,10 @@
 
 #include <glib.h>
 #include <glib/gi18n.h>
+#include <json-glib/json-glib.h>
 
 #include "msb.h"
+#include "ui-table.h"
 
 #define CMD_EXIT_FAILURE 1
 #define CMD_EXIT_USAGE 2
@@ -78,8 +80,7 @@ struct CmdCommand {
     const char *synopsis;   /* N_() what follows the name on the usage line */
     const char *summary;    /* N_() one line without a full stop */
     const char *details;    /* N_() more for --help, or NULL */
-    const CmdOption *options;       /* may be NULL */
-    const CmdOption *more_options;  /* a table shared with other commands, may be NULL */
+    const CmdOption *options[4];    /* tables, its own and those it shares with others, up to a NULL */
     const CmdValue *operands;       /* what they are, up to CMD_VALUE_END; the last one repeats. NULL = any */
     guint min_operands, max_operands;
     gboolean takes_command;         /* what follows "--" or max_operands operands is a command line, taken as it is */
@@ -104,7 +105,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CmdArgs, cmd_args_clear)
 /* Whether the option was given. */
 gboolean cmd_args_given(const CmdArgs *args, const char *name);
 /* Every option of command, its shared ones and the global ones included, in the order of --help. */
-GPtrArray *cmd_list_options(const CmdCommand *command);
+GPtrArray *cmd_list_options_of(const CmdCommand *command);
 const CmdOption *cmd_find_option(const CmdCommand *command, const char *name, gsize length);
 const CmdOption *cmd_find_letter(const CmdCommand *command, char letter);
 
@@ -125,8 +126,6 @@ int cmd_complete(const char *const *words, guint index);
 MsbHome *cmd_open_home(void);
 /* Say what went wrong, with the hints that belong to it; returns CMD_EXIT_FAILURE. */
 int cmd_fail(const GError *error);
-/* --format: TRUE for json. FALSE for the table (also when value is NULL); anything else is an error. */
-gboolean cmd_want_json(const char *value, gboolean *json, GError **error);
 /* "2 minutes ago"; RFC 3339 in UTC (both transfer full). time in microseconds, real time. */
 char *cmd_format_age(gint64 time);
 char *cmd_format_time(gint64 time);
@@ -134,6 +133,19 @@ char *cmd_format_time(gint64 time);
 char *cmd_format_size(guint64 bytes);
 /* A command line as one string, quoted where a shell would need it (transfer full). */
 char *cmd_join_argv(const char *const *argv);
+
+/* What a command lists: as a table, as JSON with --format=json, or as names alone with --quiet. */
+typedef struct {
+    UiTable *(*new_table)(void);
+    void (*add_row)(UiTable *table, gpointer item);
+    void (*add_members)(JsonBuilder *builder, gpointer item);   /* of the object for item */
+    const char *(*get_name)(gpointer item);
+} CmdListing;
+
+extern const CmdOption cmd_list_options[];
+void cmd_print_list(const CmdListing *listing, const GPtrArray *items);
+/* --format=json was given. */
+gboolean cmd_list_json(void);
 
 /* Operands and --label: the sandboxes meant, each once. FALSE after having said what is wrong
  * with some of them (the others are in *sandboxes nevertheless). */
@@ -168,6 +180,14 @@ void cmd_print_timings(MsbClient *client);
 
 /* ---- cmd-session.c: one command in a guest, at this terminal ----------------------------------- */
 
+#define CMD_DETACH_KEYS_OPTION \
+    { "detach-keys", 0, CMD_OPTION_STRING, &cmd_session_detach_keys, NULL, N_("KEYS"), \
+      N_("keys that detach from the terminal (default ctrl-]), such as ctrl-p,ctrl-q"), CMD_VALUE_ANY, NULL }
+#define CMD_NO_STDIN_OPTION(help) \
+    { "no-stdin", 0, CMD_OPTION_FLAG, &cmd_session_no_stdin, NULL, NULL, help, CMD_VALUE_ANY, NULL }
+extern char *cmd_session_detach_keys;
+extern gboolean cmd_session_no_stdin;
+
 typedef struct {
     const char *const *argv;    /* NULL when attaching */
     const char *const *env;
@@ -190,6 +210,9 @@ typedef struct {
     guint id;                   /* to attach again */
 } CmdSessionResult;
 
+/* The options of a session (--tty, --timeout, ...) and a session with what they say. */
+extern const CmdOption cmd_session_options[];
+CmdSession cmd_session_from_options(void);
 /* Whether a command gets a terminal: by the options, else if stdin and stdout are one. */
 gboolean cmd_session_wants_tty(const CmdSession *session);
 /* Run it to its end (or until it is detached). Errors have been printed. */
