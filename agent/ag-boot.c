@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/random.h>
 #include <syslog.h>
 #include <unistd.h>
 
@@ -38,11 +39,15 @@ ag_boot_open_port(struct ag_agent *a, struct ag_error *e)
     return fd < 0 ? ag_fail(e, errno, path, "The agent's port cannot be opened") : fd;
 }
 
+/* Whether the modules that are put off are needed now: shares, or random numbers on a CPU that has none. */
 static bool
-needs_shares(const struct mp_boot *boot)
+needs_optional(const struct mp_boot *boot)
 {
     bool found = boot->root_kind == MP_ROOT_VIRTIOFS;
+    char byte;
 
+    if (getrandom(&byte, 1, GRND_NONBLOCK) < 0)
+        return true;
     for (unsigned i = 0; i < boot->n_mounts; i++)
         found = found || boot->mounts[i].kind == MP_MOUNT_VIRTIOFS;
     return found;
@@ -55,7 +60,7 @@ ag_boot_system(struct ag_agent *a, const struct mp_boot *boot, struct ag_error *
 
     ag_system_clock(boot->realtime_ns);
     e->stage = MP_STAGE_MODULES;
-    r = needs_shares(boot) ? ag_module_load_list(AT_FDCWD, "/modules", true, e) : 0;
+    r = needs_optional(boot) ? ag_module_load_list(AT_FDCWD, "/modules", true, e) : 0;
     if (r < 0)
         return r;
     e->stage = MP_STAGE_ROOT;

@@ -250,7 +250,7 @@ start_qemu $layers $upper
 driver_pid=$!
 python3 - "$work/serial.sock" > "$work/serial" <<'PY'
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(30)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60)
 seen = b""
 def expect(what):
     global seen
@@ -259,8 +259,11 @@ def expect(what):
     print("seen", what.decode())
     seen = seen[seen.index(what) + len(what):]
 expect(b"Press Enter"); s.sendall(b"\n")
-expect(b"# "); s.sendall(b"echo $((6*7)); tty; sleep 100\n")
-expect(b"42"); expect(b"/dev/ttyS0"); s.sendall(b"\x03")
+expect(b"# "); s.sendall(b"echo $((6*7)); tty\n")
+expect(b"42"); expect(b"/dev/ttyS0")
+expect(b"# "); s.sendall(b"sh -c 'echo $((8*8)); exec sleep 1000'\n")
+# The job runs in its own process group by now, so the interrupt is for it alone.
+expect(b"64"); s.sendall(b"\x03")
 expect(b"# "); s.sendall(b"exit\n")
 expect(b"Press Enter"); s.sendall(b"\n")
 expect(b"# "); s.sendall(b"poweroff\n")
