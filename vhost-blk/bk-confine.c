@@ -12,6 +12,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -23,6 +24,7 @@
 static const int calls_common[] = {
     SYS_fallocate,
     SYS_fdatasync,
+    SYS_pread64,
     SYS_preadv,
     SYS_preadv2,
     SYS_pwritev,
@@ -83,6 +85,8 @@ bk_confine(const struct bk_dev *dev, const int *fds, unsigned n_fds, struct mb_c
     };
     int rc;
 
+    /* With more arenas malloc() and free() read /sys and /proc now and then. */
+    mallopt(M_ARENA_MAX, 1);
     keep = calloc(n_fds + 2 * dev->image->n_files + 2 * dev->set.num_queues, sizeof(*keep));
     if (!keep)
         return -ENOMEM;

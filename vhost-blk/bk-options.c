@@ -14,6 +14,7 @@
 #include "mb-parse.h"
 
 #include "bk-options.h"
+#include "bk-qcow2.h"
 
 enum {
     OPT_BLK_FILE = VH_MAIN_OPT_FIRST,
@@ -22,6 +23,7 @@ enum {
     OPT_DISK_ID,
     OPT_ENGINE,
     OPT_FILE,
+    OPT_FORMAT,
     OPT_NUM_QUEUES,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
@@ -37,6 +39,7 @@ static const struct option long_options[] = {
     {"disk-id", required_argument, NULL, OPT_DISK_ID},
     {"engine", required_argument, NULL, OPT_ENGINE},
     {"file", required_argument, NULL, OPT_FILE},
+    {"format", required_argument, NULL, OPT_FORMAT},
     {"num-queues", required_argument, NULL, OPT_NUM_QUEUES},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
@@ -48,6 +51,7 @@ static const struct option long_options[] = {
 
 static const char *const help[] = {
     "  --blk-file=PATH       serve this raw file or block device",
+    "  --format=raw|qcow2    what --blk-file is (default: raw); qcow2 needs --read-only",
     "  --concat              serve the files below as partitions of one read-only disk",
     "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
     "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
@@ -148,6 +152,9 @@ set_option(void *opaque, int val, const char *arg)
                    ? bad_value("engine", arg, "auto, io_uring or threads") : 0;
     case OPT_FILE:
         return add_file(o, arg);
+    case OPT_FORMAT:
+        o->qcow2 = strcmp(arg, "qcow2") == 0;
+        return o->qcow2 || strcmp(arg, "raw") == 0 ? 0 : bad_value("format", arg, "raw or qcow2");
     case OPT_NUM_QUEUES:
         return set_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
     case OPT_POLL_US:
@@ -188,6 +195,10 @@ check(const struct bk_options *o)
     }
     if (!o->concat && (o->n_files > 0 || o->has_disk_id)) {
         mb_error("--file and --disk-id belong to --concat");
+        return -1;
+    }
+    if (o->qcow2 && (o->concat || !o->read_only)) {
+        mb_error("--format=qcow2 is for --blk-file and needs --read-only");
         return -1;
     }
     if (!o->concat && !o->blk_file) {
@@ -232,5 +243,7 @@ bk_options_open_image(const struct bk_options *opts, struct bk_image **image, st
 {
     if (opts->concat)
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
+    if (opts->qcow2)
+        return bk_qcow2_open(opts->blk_file, image, err);
     return bk_raw_open(opts->blk_file, opts->read_only, image, err);
 }

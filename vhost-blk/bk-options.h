@@ -12,6 +12,7 @@
 #include "vh-main.h"
 
 struct bk_options {
+    bool qcow2;                       /* the format of blk_file; raw otherwise */
     const char *blk_file;             /* borrowed from argv, as all strings here */
     bool concat;
     struct bk_concat_file *files;     /* of a concatenation; names are cut out of argv */

@@ -1,0 +1,181 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# qcow2 images made by qemu-img read as qemu-img reads them; broken ones are refused by name.
+set -u
+builddir=${abs_top_builddir:-$PWD}
+blk=$builddir/vhost-blk/msb-vhost-blk
+dump=$builddir/tests/unit/blk/blk-dump
+for tool in qemu-img qemu-io python3; do
+    command -v $tool >/dev/null || { echo "1..0 # SKIP $tool is not installed"; exit 77; }
+done
+work=$(mktemp -d "$PWD/blk-qcow2.XXXXXX")
+pid=
+cleanup() {
+    [ -z "$pid" ] || kill "$pid" 2>/dev/null
+    wait
+    rm -rf "$work"
+}
+trap cleanup EXIT
+cd "$work" || exit 99
+count=0
+failed=0
+check() { # check STATUS DESCRIPTION
+    count=$((count + 1))
+    if [ "$1" = 0 ]; then
+        echo "ok $count - $2"
+    else
+        echo "not ok $count - $2"
+        failed=$((failed + 1))
+        sed 's/^/# /' log 2>/dev/null
+    fi
+}
+
+# same IMAGE DESCRIPTION [ENGINE]: we read what qemu-img reads
+same() {
+    local r=1
+    rm -f s ours theirs
+    coproc READY { exec 3>&1; exec "$blk" --socket-path=s --ready-fd=3 --read-only --format=qcow2 --blk-file="$1" \
+        --engine="${3:-auto}" 2>log; }
+    pid=$READY_PID
+    read -rt 20 -u "${READY[0]}" _
+    if "$dump" s ours >>log 2>&1; then
+        qemu-img convert -f qcow2 -O raw "$1" theirs 2>>log && cmp ours theirs >>log 2>&1
+        r=$?
+    fi
+    kill "$pid" 2>/dev/null
+    # Also its end has to be an orderly one: freeing is under the system call filter too.
+    wait "$pid" 2>/dev/null || r=1
+    pid=
+    check $r "$2"
+}
+# refused IMAGE PATTERN DESCRIPTION
+refused() {
+    timeout 20 "$blk" --socket-path=s --read-only --format=qcow2 --blk-file="$1" >out 2>log
+    local status=$?
+    [ $status = 1 ] && grep -q -- "$2" log
+    check $? "$3"
+}
+io() { qemu-io -f qcow2 "$@" >log 2>&1 || { sed 's/^/# /' log; exit 99; }; }
+create() { qemu-img create -q -f qcow2 "$@" >log 2>&1 || { sed 's/^/# /' log; exit 99; }; }
+
+# Runs of clusters, parts of clusters, zeros written and discarded.
+scribble() {
+    io -c 'write -P 1 0 100k' -c 'write -P 2 300k 200k' -c 'write -P 3 1000k 512' -c 'write -P 4 1500k 1m' \
+       -c 'write -z 1600k 128k' -c 'write -P 5 4090k 12k' -c 'discard 2m 128k' -c 'write -P 6 7167k 1k' "$1"
+}
+
+for options in compat=0.10 compat=1.1 cluster_size=512 cluster_size=4k cluster_size=2M extended_l2=on \
+               extended_l2=on,cluster_size=16k lazy_refcounts=on refcount_bits=1 refcount_bits=64 \
+               preallocation=metadata preallocation=falloc compat=0.10,cluster_size=1k; do
+    create -o "$options" image 7M
+    scribble image
+    same image "$options"
+done
+same image 'with threads' threads
+create empty 64M
+same empty 'nothing written'
+create -o size=1000000 odd
+io -c 'write -P 9 999000 1000' odd
+same odd 'a size that is no multiple of a cluster'
+
+head -c 3000000 /dev/urandom >data
+yes 'compressible' | head -c 3000001 >>data
+for type in zlib zstd; do
+    qemu-img convert -q -c -f raw -O qcow2 -o compression_type=$type data packed 2>log || continue
+    same packed "$type compression"
+    same packed "$type compression, threads" threads
+    io -c 'write -P 7 100k 100k' -c 'write -P 8 3m 5k' packed
+    same packed "$type compression, written to"
+done
+qemu-img convert -q -c -f raw -O qcow2 -o cluster_size=512 data packed
+same packed 'compressed clusters of 512 bytes'
+qemu-img convert -q -c -f raw -O qcow2 -o cluster_size=2M data packed
+same packed 'compressed clusters of 2 MiB'
+
+mkdir below
+create below/base.qcow2 4M
+io -c 'write -P 17 0 2m' -c 'write -P 18 3m 1m' below/base.qcow2
+create -b below/base.qcow2 -F qcow2 middle 6M
+io -c 'write -P 33 1m 64k' -c 'write -z 3200k 64k' -c 'write -P 34 5m 100k' middle
+create -b "$work/middle" -F qcow2 -o extended_l2=on top 8M
+io -c 'write -P 49 1050k 7k' -c 'write -P 50 5500k 2m' top
+same top 'a chain of three, growing upwards, relative and absolute'
+create -b data -F raw -o cluster_size=4k overlay
+io -c 'write -P 65 100k 10k' overlay
+same overlay 'a raw backing file, shorter than a cluster at its end'
+create -b below/base.qcow2 -F qcow2 small 1M
+same small 'smaller than its backing file'
+io -c 'write -P 1 0 64k' empty
+qemu-img snapshot -c before empty
+io -c 'write -P 2 0 128k' empty
+same empty 'with an internal snapshot'
+
+# The classic escape: a raw backing file whose contents say they are qcow2.
+cp below/base.qcow2 looks-like-qcow2
+create -b looks-like-qcow2 -F raw not-probed
+same not-probed 'a raw backing file is not probed'
+cp below/base.qcow2 below/innocent
+create -b below/innocent -F qcow2 untold
+python3 - untold <<'EOF'
+import struct, sys
+f = open(sys.argv[1], 'r+b')
+d = bytearray(f.read(65536))
+i = d.index(struct.pack('>I', 0xe2792aca))
+d[i:i + 4] = struct.pack('>I', 0x12345678)
+f.seek(0)
+f.write(d)
+EOF
+"$blk" --read-only --format=qcow2 --blk-file=untold --print-confinement >out 2>log
+check $? 'a backing file whose format is not told opens'
+
+# ---- broken ----------------------------------------------------------------------------
+# patch IMAGE OFFSET FORMAT VALUE
+patch() {
+    cp image broken
+    python3 -c 'import struct, sys
+f = open("broken", "r+b"); f.seek(int(sys.argv[1])); f.write(struct.pack(">" + sys.argv[2], int(sys.argv[3], 0)))' "$@"
+}
+create image 7M
+scribble image
+patch 0 I 0x51464900; refused broken magic 'wrong magic'
+patch 4 I 1; refused broken 'version other' 'version 1'
+patch 4 I 4; refused broken 'version other' 'version 4'
+patch 20 I 8; refused broken 'cluster size' 'clusters of 256 bytes'
+patch 20 I 63; refused broken 'cluster size' 'clusters that are too large'
+patch 24 Q 0xffffffffffffffff; refused broken 'disk size' 'a size that overflows'
+patch 24 Q 0x0000ffffffffff00; refused broken 'L1 table size' 'a size that L1 does not cover'
+patch 32 I 1; refused broken 'encryption' 'encryption'
+patch 36 I 0xffffffff; refused broken 'L1 table size' 'a huge L1'
+patch 40 Q 0xfffffffffffffe00; refused broken 'L1 table offset' 'L1 outside of the file'
+patch 40 Q 0x10001; refused broken 'L1 table offset' 'L1 not aligned'
+patch 72 Q 4; refused broken 'external data file' 'an external data file'
+patch 72 Q 0x8000000000000000; refused broken 'unknown incompatible' 'an unknown feature'
+patch 100 I 0xfffffff8; refused broken 'header length' 'a huge header'
+patch 100 I 13; refused broken 'header length' 'a short header'
+patch 8 Q 0xffffffffffffff00; refused broken 'backing file' 'the backing name outside of the header'
+head -c 100 image >broken; refused broken . 'a file that ends in the header'
+: >broken; refused broken 'shorter than a header' 'an empty file'
+create -u -b loop -F qcow2 loop.new 1M
+mv loop.new loop
+refused loop 'loop' 'a backing file that is itself'
+create -u -b nowhere -F qcow2 dangling 1M
+refused dangling 'cannot open "nowhere"' 'a backing file that is missing'
+create -u -b nbd://host/x -F raw remote 1M
+refused remote 'not a file' 'a backing file on the network'
+create -u -b data -F vmdk vmdk 1M
+refused vmdk 'format "vmdk"' 'a backing file of another format'
+
+# A table that points nowhere: the read fails, nothing else.
+patch $((0x30000)) Q 0x80000000ffff0000
+rm -f s
+"$blk" --socket-path=s --read-only --format=qcow2 --blk-file=broken --reconnect 2>log &
+pid=$!
+! "$dump" s ours >out 2>&1
+check $? 'an L2 table outside of the file is an error of the read'
+kill -0 $pid
+check $? 'which the back-end survives'
+"$blk" --socket-path=t --format=qcow2 --blk-file=image >out 2>log
+[ $? = 2 ]
+check $? 'writing is refused'
+echo "1..$count"
+[ $failed = 0 ]
