@@ -504,7 +504,7 @@ main(int argc, char **argv)
 {
     struct vu_options o = {.queues = 2, .memory = 192u << 20, .queue_size = 256};
     char shared[4200];
-    const char *ours[] = {NULL, shared, "--stat-virt=off", NULL};
+    const char *ours[] = {NULL, shared, "--stat-virt=off", getenv("FS_OURS_OPT"), NULL};
     unsigned i;
 
     if (argc < 5) {

@@ -205,7 +205,7 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
     if (r == 0)
         r = fs_handles_init(&fs->handles, max_fds);
     if (r == 0)
-        r = fs_locks_init(&fs->locks);
+        r = fs_locks_init(&fs->locks, max_fds / 2);
     if (r == 0)
         r = make_root(fs, mb_steal_fd(&root_fd));
     return r < 0 ? fail(err, r, "share '%s'", path) : 0;
@@ -239,12 +239,18 @@ fs_new(const struct fs_config *config, struct fs **ret, char *err)
 }
 
 void
-fs_reset(struct fs *fs)
+fs_forget_guest(struct fs *fs)
 {
-    fs_req_cancel_all(fs);
     atomic_store(&fs->init_flags, 0);
     fs_handles_release_all(fs);
     fs_node_forget_all(fs);
+}
+
+void
+fs_reset(struct fs *fs)
+{
+    fs_req_cancel_all(fs);
+    fs_forget_guest(fs);
 }
 
 void

@@ -87,7 +87,11 @@ int fs_new(const struct fs_config *config, struct fs **fs, char *err) MB_MUST_CH
 /* No request may be running. */
 void fs_free(struct fs *fs);
 
-/* Forget all that the guest opened or looked up, as after a restart of it.  No request may be running. */
+/* All that the guest opened or looked up goes, as when it starts again; running requests end
+ * well with what they hold.  Any thread. */
+void fs_forget_guest(struct fs *fs);
+
+/* That, and pending requests are given up.  No request may be running. */
 void fs_reset(struct fs *fs);
 
 #endif

@@ -82,9 +82,9 @@ fs_op_init(struct fs_req *req)
     out->max_write = FS_MAX_WRITE;
     out->time_gran = 1;
     out->max_pages = FS_MAX_WRITE / 4096;
-    /* A second INIT comes from a guest that started again. */
+    /* A second INIT comes from a guest that started again without its device being reset. */
     if (atomic_load(&fs->init_flags))
-        mb_debug("INIT again");
+        fs_forget_guest(fs);
     atomic_store(&fs->init_flags, flags | FS_INITIALIZED);
     return 0;
 }
@@ -92,9 +92,7 @@ fs_op_init(struct fs_req *req)
 int
 fs_op_destroy(struct fs_req *req)
 {
-    /* Nothing that the guest holds may be used after this; the tables are cleared when the
-     * device is reset, with all queues at rest. */
-    atomic_store(&req->fs->init_flags, 0);
+    fs_forget_guest(req->fs);
     return 0;
 }
 

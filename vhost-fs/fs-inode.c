@@ -348,8 +348,10 @@ fs_node_forget_all(struct fs *fs)
         if (node == fs->root || !fs_slot_ref(&node->slot))
             continue;
         /* Parents first: stale places may point in circles. */
+        pthread_mutex_lock(fs_node_lock(fs, node));
         parent = node->parent;
         node->parent = NULL;
+        pthread_mutex_unlock(fs_node_lock(fs, node));
         fs_node_put(fs, parent);
         fs_node_forget(fs, node, UINT64_MAX);
         fs_node_put(fs, node);

@@ -56,10 +56,11 @@ wake_handler(int sig)
 }
 
 int
-fs_locks_init(struct fs_locks *locks)
+fs_locks_init(struct fs_locks *locks, unsigned max_owners)
 {
     struct sigaction sa = {.sa_handler = wake_handler};
 
+    locks->max_owners = MB_MIN(max_owners, FS_LOCK_MAX_OWNERS);
     pthread_mutex_init(&locks->lock, NULL);
     pthread_cond_init(&locks->changed, NULL);
     sigemptyset(&sa.sa_mask);
@@ -95,7 +96,7 @@ owner_reserve(struct fs *fs)
     bool room;
 
     pthread_mutex_lock(&fs->locks.lock);
-    room = fs->locks.n_owners < FS_LOCK_MAX_OWNERS;
+    room = fs->locks.n_owners < fs->locks.max_owners;
     if (room)
         fs->locks.n_owners++;
     pthread_mutex_unlock(&fs->locks.lock);

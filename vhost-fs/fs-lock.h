@@ -29,10 +29,11 @@ struct fs_locks {
     pthread_cond_t changed;     /* a waiter ended */
     struct fs_lock_waiter *waiters;
     unsigned n_waiters;
-    unsigned n_owners;
+    unsigned n_owners, max_owners;
 };
 
-int fs_locks_init(struct fs_locks *locks) MB_MUST_CHECK;
+/* At most max_owners (and FS_LOCK_MAX_OWNERS) lock owners, each with a descriptor. 0 or -errno. */
+int fs_locks_init(struct fs_locks *locks, unsigned max_owners) MB_MUST_CHECK;
 void fs_locks_destroy(struct fs_locks *locks);
 
 /* The POSIX locks that owner has on node go. */

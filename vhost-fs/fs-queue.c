@@ -8,7 +8,9 @@
  * Before the worker sleeps it looks for new requests for a moment, which saves
  * the driver a kick and us a wake-up.  How long follows what happens: doubled,
  * up to the limit, when a request came shortly after the worker slept, halved
- * when it stayed away for longer.
+ * when it stayed away for longer.  When the worker loses its processor while it
+ * looks, others have better use for it: then looking rests, for longer each
+ * time.
  */
 #include <config.h>
 
@@ -25,6 +27,9 @@
 #include "mb-cleanup.h"
 
 #define LOOK_MIN_NS 4000u
+#define LOOK_GAP_NS 200000u     /* a look takes a microsecond; so long: the processor was taken away */
+#define REST_MIN_NS 20000000u
+#define REST_MAX_NS 640000000u
 #define NOTIFY_EVERY 16u        /* completions that the driver is kept waiting for at most */
 
 struct fs_entry {
@@ -44,6 +49,7 @@ struct fs_queue {
     unsigned pushed;            /* since the driver was told */
     uint32_t look_ns;
     uint64_t slept_at;          /* 0: did not sleep since */
+    uint64_t rest_until, rest_ns; /* no looking before */
 
     int done_fd;
     pthread_mutex_t done_lock;
@@ -208,7 +214,7 @@ adapt(struct fs_queue *q, uint64_t now)
 {
     uint32_t max = q->dev->poll_max_ns;
 
-    if (!q->slept_at)
+    if (!q->slept_at || now < q->rest_until)
         return;
     if (now - q->slept_at <= max)
         q->look_ns = MB_MIN(max, MB_MAX(LOOK_MIN_NS, q->look_ns * 2));
@@ -217,14 +223,25 @@ adapt(struct fs_queue *q, uint64_t now)
     q->slept_at = 0;
 }
 
+static void
+rest(struct fs_queue *q, uint64_t now)
+{
+    bool again = now < q->rest_until + q->rest_ns;
+
+    q->rest_ns = again ? MB_MIN(2 * q->rest_ns, (uint64_t)REST_MAX_NS) : REST_MIN_NS;
+    q->rest_until = now + q->rest_ns;
+    q->look_ns = 0;
+}
+
 static bool
 look(struct fs_queue *q)
 {
-    uint64_t until;
+    uint64_t now, last, until;
 
     if (q->look_ns == 0)
         return false;
-    until = now_ns() + q->look_ns;
+    now = now_ns();
+    until = now + q->look_ns;
     do {
         unsigned i;
 
@@ -235,10 +252,12 @@ look(struct fs_queue *q)
             __builtin_ia32_pause();
 #endif
         }
+        last = now;
+        now = now_ns();
+        if (now - last > LOOK_GAP_NS)
+            rest(q, now);
         /* What the other threads finished must not wait until the looking ends. */
-        if (q->n_away)
-            return false;
-    } while (now_ns() < until);
+    } while (now < until && q->look_ns && !q->n_away);
     return false;
 }
 

@@ -151,6 +151,22 @@ test_numbers(void)
     eq_int(ft_unlink(t, FUSE_ROOT_ID, "numbers"), 0, "unlink");
 }
 
+/* A guest that starts again says INIT without anything being closed before. */
+static void
+test_init_again(void)
+{
+    struct fuse_entry_out e;
+    char buf[4];
+    uint64_t fh;
+
+    ft_create(t, FUSE_ROOT_ID, "again", O_RDWR, 0644, &e, &fh);
+    eq_int(ft_init(t, ~UINT64_C(0)), 0, "a second INIT");
+    eq_int(ft_getattr(t, e.nodeid, NULL), -ESTALE, "forgets the nodes");
+    ok(ft_lookup(t, FUSE_ROOT_ID, "again", &e) == 0, "which can be looked up again");
+    eq_int(ft_read(t, e.nodeid, fh, 0, buf, 4), -EBADF, "and closes the files");
+    eq_int(ft_unlink(t, FUSE_ROOT_ID, "again"), 0, "unlink");
+}
+
 static void
 test_before_init(const char *dir)
 {
@@ -188,6 +204,7 @@ main(void)
     restart(dir);
     test_before_init(dir);
     test_numbers();
+    test_init_again();
     test_sizes();
     restart(dir);
     test_noise();
