@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Making a kernel bundle.  Everything happens in kernel/.import-XXXXXX, which is
- * removed on every way out:
+ * locked while somebody works in it and removed on every way out; what a killed
+ * import left goes with the next one:
  *
  *   vmlinuz                      the image as it came
  *   lib/modules/<version>/       the module tree as it came, then with depmod's indexes
@@ -21,6 +22,7 @@
 #include <fts.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +38,7 @@ typedef struct {
     MsbHome *home;
     const char *source;      /* for messages */
     char *staging;
+    int staging_fd;          /* holds its lock */
     char *vmlinuz;
     char *version;           /* of the module tree, once known */
     guint64 bytes;           /* taken so far */
@@ -49,6 +52,8 @@ import_clear(Import *im)
 {
     if (im->staging)
         msb_paths_remove_tree(im->staging, NULL);
+    mb_close(im->staging_fd);
+    im->staging_fd = -1;
     g_clear_pointer(&im->staging, g_free);
     g_clear_pointer(&im->vmlinuz, g_free);
     g_clear_pointer(&im->version, g_free);
@@ -62,9 +67,34 @@ report(Import *im, const char *what)
         im->progress(what, im->bytes, 0, im->data);
 }
 
+/* Directories of imports that died: nobody has them locked. The caller holds the store's lock. */
+static void
+remove_stale_imports(MsbHome *home)
+{
+    g_autofree char *path = msb_home_build_path(home, "kernel", NULL);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *stale = g_build_filename(path, name, NULL);
+        mb_autofd int fd = -1;
+
+        if (!g_str_has_prefix(name, ".import-") && !g_str_has_prefix(name, ".removed-"))
+            continue;
+        fd = open(stale, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+            msb_paths_remove_tree(stale, NULL);
+    }
+}
+
 static gboolean
 import_begin(Import *im, GError **error)
 {
+    g_autoptr(MsbLock) lock = msb_kernel_store_lock(im->home, error);
+
+    if (!lock)
+        return FALSE;
+    remove_stale_imports(im->home);
     im->staging = msb_home_build_path(im->home, "kernel", ".import-XXXXXX", NULL);
     if (!g_mkdtemp_full(im->staging, 0700)) {
         msb_error_set_errno(error, errno, "cannot create a directory for the import in '%s'",
@@ -72,6 +102,9 @@ import_begin(Import *im, GError **error)
         g_clear_pointer(&im->staging, g_free);
         return FALSE;
     }
+    im->staging_fd = open(im->staging, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (im->staging_fd < 0 || flock(im->staging_fd, LOCK_EX) < 0)
+        return msb_error_set_errno(error, errno, "cannot lock '%s'", im->staging);
     im->vmlinuz = g_build_filename(im->staging, "vmlinuz", NULL);
     return TRUE;
 }
@@ -487,7 +520,7 @@ finish(Import *im, GError **error)
 MsbKernel *
 msb_kernel_import_package(MsbHome *home, const char *package, MsbProgressFunc progress, gpointer data, GError **error)
 {
-    g_auto(Import) im = { .home = home, .source = package, .progress = progress, .data = data };
+    g_auto(Import) im = { .home = home, .staging_fd = -1, .source = package, .progress = progress, .data = data };
 
     if (!import_begin(&im, error) || !unpack_package(&im, error))
         return NULL;
@@ -498,7 +531,7 @@ MsbKernel *
 msb_kernel_import_files(MsbHome *home, const char *vmlinuz, const char *modules_dir, MsbProgressFunc progress,
                         gpointer data, GError **error)
 {
-    g_auto(Import) im = { .home = home, .source = vmlinuz, .progress = progress, .data = data };
+    g_auto(Import) im = { .home = home, .staging_fd = -1, .source = vmlinuz, .progress = progress, .data = data };
     g_autofree char *dir = g_canonicalize_filename(modules_dir, NULL);
     g_autofree char *version = g_path_get_basename(dir);
 

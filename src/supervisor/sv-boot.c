@@ -16,6 +16,7 @@
 
 #include "mb-cleanup.h"
 #include "msb-error.h"
+#include "msb-kernel-private.h"
 #include "msb-sandbox-private.h"
 #include "sv-console.h"
 #include "sv-log.h"
@@ -279,7 +280,8 @@ make_plan(SvRun *run, GError **error)
         sv_info("%s", why);
     arm_deadline(run, accel);
     kernel = msb_kernel_lookup(run->home, NULL, error);
-    if (!kernel)
+    run->kernel_lock = kernel ? msb_kernel_hold(kernel, error) : NULL;
+    if (!run->kernel_lock)
         return FALSE;
     if (msb_config_get_root_kind(run->config) == MSB_ROOT_IMAGE) {
         image = msb_image_lookup(run->home, digest ? digest : msb_config_get_image(run->config), error);

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "mb-log.h"
 #include "sv-log.h"
 #include "sv-logfile.h"
 
 static SvLogFile *log_file;
+static enum mb_log_level log_level = MB_LOG_INFO;
 
 static void
 write_line(const char *who, const char *text)
@@ -30,7 +32,7 @@ glib_writer(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer dat
 {
     g_autofree char *text = g_log_writer_format_fields(level, fields, n, FALSE);
 
-    if (level & (G_LOG_LEVEL_DEBUG | G_LOG_LEVEL_INFO))
+    if ((level & (G_LOG_LEVEL_DEBUG | G_LOG_LEVEL_INFO)) && log_level < MB_LOG_DEBUG)
         return G_LOG_WRITER_HANDLED;
     write_line("glib", text);
     return G_LOG_WRITER_HANDLED;
@@ -39,6 +41,10 @@ glib_writer(GLogLevelFlags level, const GLogField *fields, gsize n, gpointer dat
 gboolean
 sv_log_open(const char *path, GError **error)
 {
+    const char *level = g_getenv("MSB_LOG_LEVEL");
+
+    if (!level || mb_log_parse_level(level, &log_level) < 0)
+        log_level = MB_LOG_INFO;
     log_file = sv_log_file_open(path, SV_LOG_LIMIT, 1, error);
     if (!log_file)
         return FALSE;
@@ -58,6 +64,8 @@ sv_info(const char *format, ...)
     g_autofree char *text = NULL;
     va_list ap;
 
+    if (log_level < MB_LOG_INFO)
+        return;
     va_start(ap, format);
     text = g_strdup_vprintf(format, ap);
     va_end(ap);
@@ -70,6 +78,8 @@ sv_warn(const char *format, ...)
     g_autofree char *text = NULL;
     va_list ap;
 
+    if (log_level < MB_LOG_WARN)
+        return;
     va_start(ap, format);
     text = g_strdup_vprintf(format, ap);
     va_end(ap);

@@ -32,6 +32,7 @@ struct SvRun {
     SvExecLog *exec_log;
     SvRelay *relay;
     MsbPlan *plan;
+    MsbLock *kernel_lock;        /* keeps the kernel from being removed */
     SvBackends *backends;
     SvMachine *machine;
     SvAgent *agent;

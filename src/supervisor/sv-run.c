@@ -257,6 +257,7 @@ sv_run_free(SvRun *run)
     g_clear_pointer(&run->relay, sv_relay_free);
     g_clear_pointer(&run->exec_log, sv_exec_log_free);
     g_clear_pointer(&run->plan, msb_plan_free);
+    g_clear_pointer(&run->kernel_lock, msb_lock_release);
     g_clear_pointer(&run->config, msb_config_unref);
     msb_run_status_clear(&run->status);
     g_clear_pointer(&run->timings, g_ptr_array_unref);

@@ -179,6 +179,17 @@ parse_all(const struct vh_main_program *prog, void *opaque, int argc, char **arg
     return 0;
 }
 
+/* What the one who started us was told to log; --log-level overrides it. */
+static void
+take_level_from_environment(void)
+{
+    const char *name = getenv("MSB_LOG_LEVEL");
+    enum mb_log_level level;
+
+    if (name && mb_log_parse_level(name, &level) == 0)
+        mb_log_set_level(level);
+}
+
 int
 vh_main_parse(const struct vh_main_program *prog, void *opaque, int argc, char **argv,
               struct vh_main_options *opts)
@@ -187,6 +198,7 @@ vh_main_parse(const struct vh_main_program *prog, void *opaque, int argc, char *
 
     *opts = (struct vh_main_options){.fd = -1, .ready_fd = -1};
     mb_log_set_name(prog->name);
+    take_level_from_environment();
     if (!all) {
         fprintf(stderr, "%s: %s\n", prog->name, strerror(ENOMEM));
         return -1;

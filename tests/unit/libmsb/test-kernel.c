@@ -7,6 +7,7 @@
 #include <config.h>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -188,6 +189,26 @@ test_remove(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_clear_error(&error);
     g_assert_null(msb_kernel_lookup(home, NULL, &error));
     g_assert_error(error, MSB_ERROR, MSB_ERROR_NOT_FOUND);
+}
+
+/* What a killed import left goes with the next one, but not what another one works in. */
+static void
+test_stale_imports(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(MsbHome) home = open_home(f);
+    g_autofree char *stale = msb_home_build_path(home, "kernel", ".import-stale", "lib", NULL);
+    g_autofree char *busy = msb_home_build_path(home, "kernel", ".import-busy", NULL);
+    g_autoptr(MsbKernel) kernel = NULL;
+    mb_autofd int fd = -1;
+
+    g_assert_cmpint(g_mkdir_with_parents(stale, 0700), ==, 0);
+    g_assert_cmpint(g_mkdir_with_parents(busy, 0700), ==, 0);
+    fd = open(busy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_assert_cmpint(flock(fd, LOCK_EX), ==, 0);
+    kernel = import_deb(f, home, NULL, NULL);
+    g_assert_nonnull(kernel);
+    g_assert_false(g_file_test(stale, G_FILE_TEST_EXISTS));
+    g_assert_true(g_file_test(busy, G_FILE_TEST_EXISTS));
 }
 
 /* What a package may hold besides, and what makes it refused; nothing is left behind. */
@@ -436,6 +457,7 @@ main(int argc, char **argv)
     ADD("/kernel/import/files", test_import_files);
     ADD("/kernel/import/odd", test_odd_packages);
     ADD("/kernel/import/broken", test_broken_packages);
+    ADD("/kernel/import/stale", test_stale_imports);
     ADD("/kernel/remove", test_remove);
     ADD("/kernel/initrd/content", test_initrd);
     ADD("/kernel/initrd/deterministic", test_initrd_is_deterministic);
