@@ -71,16 +71,32 @@ take_ready(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
     return TRUE;
 }
 
+/* What the guest says goes to somebody's terminal: without control characters. */
+static char *
+printable(const char *text)
+{
+    char *valid = g_utf8_make_valid(text ? text : "", -1);
+
+    for (char *p = valid; *p; p++)
+        if ((guchar)*p < 0x20 || *p == 0x7f)
+            *p = '?';
+    return valid;
+}
+
 static gboolean
 take_boot_failed(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
 {
     struct mp_boot_failed failed = { 0 };
+    g_autofree char *object = NULL;
+    g_autofree char *message = NULL;
 
     if (agent->stage != SV_AGENT_BOOTING || mp_boot_failed_decode(&failed, payload, n) < 0)
         return protocol_error(error, "a BOOT_FAILED that is malformed or out of turn");
-    g_set_error(error, MSB_ERROR, MSB_ERROR_BOOT, "the guest failed at the stage '%s', %s: %s%s%s",
-                mp_stage_name(failed.stage), failed.object && *failed.object ? failed.object : "(no object)",
-                failed.message, failed.error ? ": " : "", failed.error ? g_strerror((int)failed.error) : "");
+    object = printable(failed.object);
+    message = printable(failed.message);
+    msb_error_set(error, MSB_ERROR_BOOT, "the guest failed at the stage '%s'%s%s: %s%s%s", mp_stage_name(failed.stage),
+                  *object ? ", " : "", object, message, failed.error ? ": " : "",
+                  failed.error ? g_strerror((int)failed.error) : "");
     mp_boot_failed_clear(&failed);
     return FALSE;
 }

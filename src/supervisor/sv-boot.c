@@ -127,7 +127,9 @@ agent_ready(const struct mp_ready *ready, gpointer data)
     sv_relay_set_state(run->relay, MP_CTL_RUNNING, NULL, (const char *const *)run->timings->pdata);
     sv_exec_log_system(run->exec_log, 0, "the sandbox is ready");
     sv_info("ready after %" G_GINT64_FORMAT " ms", (g_get_monotonic_time() - run->t_begin) / 1000);
-    sv_report_ready(mb_steal_fd(&run->ready_fd), NULL);
+    /* The msb that made it was killed meanwhile: nobody knows its name. */
+    if (!sv_report_ready(mb_steal_fd(&run->ready_fd), NULL) && msb_config_get_ephemeral(run->config))
+        sv_end_begin(run, MSB_END_REQUESTED, "nobody waits for it any more", -1);
 }
 
 static void

@@ -30,20 +30,23 @@
 #define DOUBT_MS 3000u
 #define TAIL_LINES 6u
 
-void
+gboolean
 sv_report_ready(int fd, const GError *error)
 {
     g_autofree char *text = NULL;
+    gboolean told;
 
     if (fd < 0)
-        return;
+        return TRUE;
     text = error ? g_strdup_printf("error %d %s\n", error->domain == MSB_ERROR ? error->code : MSB_ERROR_FAILED,
                                    error->message)
                  : g_strdup("ok\n");
-    /* A pipe takes that much at once; if nobody reads it any more there is nobody to tell. */
-    if (write(fd, text, strlen(text)) < 0)
+    /* A pipe takes that much at once. */
+    told = write(fd, text, strlen(text)) > 0;
+    if (!told)
         sv_warn("whoever started this does not listen any more");
     mb_close(fd);
+    return told;
 }
 
 /* ---- the steps ---------------------------------------------------------------------------------- */

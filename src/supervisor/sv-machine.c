@@ -292,16 +292,31 @@ sv_machine_new(const char *uuid, const SvMachineFuncs *funcs, gpointer data)
     return machine;
 }
 
+static gboolean
+tick(gpointer data)
+{
+    return G_SOURCE_CONTINUE;
+}
+
 void
 sv_machine_free(SvMachine *machine)
 {
+    gint64 end = g_get_monotonic_time() + SV_MACHINE_FREE_MS * 1000;
+    guint ticking;
+
     if (!machine)
         return;
     machine->freed = TRUE;
     if (machine->reconnect_timer)
         g_source_remove(machine->reconnect_timer);
-    while (machine->pending > 0)
+    ticking = g_timeout_add(100, tick, NULL);
+    while (machine->pending > 0 && g_get_monotonic_time() < end)
         g_main_context_iteration(NULL, TRUE);
+    g_source_remove(ticking);
+    if (machine->pending > 0) {
+        sv_warn("libvirt does not answer; not waiting for it any longer");
+        return;
+    }
     drop_connection(machine);
     g_free(machine->uuid);
     g_free(machine);

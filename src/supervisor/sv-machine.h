@@ -27,7 +27,9 @@ typedef struct {
 } SvMachineFuncs;
 
 SvMachine *sv_machine_new(const char *uuid, const SvMachineFuncs *funcs, gpointer data);
-/* No callback comes any more; waits for a step under way. */
+/* No callback comes any more.  Waits for a step under way, at most SV_MACHINE_FREE_MS: a libvirtd that hangs
+ * keeps its thread, which ends with the process. */
+#define SV_MACHINE_FREE_MS 5000
 void sv_machine_free(SvMachine *machine);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SvMachine, sv_machine_free)
 

@@ -30,8 +30,8 @@ int sv_run_main(SvRun *run);
 void sv_run_free(SvRun *run);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SvRun, sv_run_free)
 
-/* Tell the one who started us. fd is closed. */
-void sv_report_ready(int fd, const GError *error);
+/* Tell the one who started us; fd is closed. FALSE if nobody is there to be told. */
+gboolean sv_report_ready(int fd, const GError *error);
 
 G_END_DECLS
 
