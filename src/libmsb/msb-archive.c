@@ -283,7 +283,8 @@ find_member(MsbArchive *archive, const char *name)
 }
 
 int
-msb_archive_open_file(MsbArchive *archive, const char *name, guint64 *size, const char **spool_path, GError **error)
+msb_archive_open_file(MsbArchive *archive, const char *name, guint64 *size, const char **spool_path,
+                      GError **error)
 {
     mb_autofd int fd = -1;
     struct stat st;

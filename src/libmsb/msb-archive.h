@@ -16,16 +16,17 @@ G_BEGIN_DECLS
 
 typedef struct _MsbArchive MsbArchive;
 
-/* path: a directory, a tar, or "-". spool_dir: exists, owned by the caller, on the file system of the store. */
+/* path: a directory, a tar, or "-". spool_dir: exists, owned by the caller, on the store's file system. */
 MsbArchive *msb_archive_open(const char *path, const char *spool_dir, MsbProgressFunc progress, gpointer data,
                              GCancellable *cancellable, GError **error);
 void msb_archive_free(MsbArchive *archive);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbArchive, msb_archive_free)
 
 gboolean msb_archive_has(MsbArchive *archive, const char *name);
-/* A regular file of the archive, read-only; -1 with NOT_FOUND if there is none. *spool (may be NULL): where it was
- * spooled, owned by the archive, NULL for a directory. */
-int msb_archive_open_file(MsbArchive *archive, const char *name, guint64 *size, const char **spool, GError **error);
+/* A regular file of the archive, read-only; -1 with NOT_FOUND if there is none. *spool (may be NULL): where
+ * it was spooled, owned by the archive, NULL for a directory. */
+int msb_archive_open_file(MsbArchive *archive, const char *name, guint64 *size, const char **spool,
+                          GError **error);
 /* A document, at most MSB_OCI_MAX_DOCUMENT. */
 GBytes *msb_archive_read(MsbArchive *archive, const char *name, GError **error);
 /* For messages. */

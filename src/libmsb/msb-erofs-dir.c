@@ -213,8 +213,8 @@ place_directories(MsbErofsWriter *writer, GArray *order, GError **error)
     return TRUE;
 }
 
-/* Fill one block with as many of the names as it holds, beginning with *name. Returns the bytes used, and in *more
- * whether *name is the first of the next block. */
+/* Fill one block with as many of the names as it holds, beginning with *name. Returns the bytes used, and in
+ * *more whether *name is the first of the next block. */
 static gsize
 fill_block(Names *names, Name *name, guint8 *block, gboolean *more)
 {
@@ -274,8 +274,8 @@ write_directory(MsbErofsWriter *writer, guint32 id, GError **error)
             memset(block + used, 0, sizeof block - used);
             used = sizeof block;
         }
-        if (!msb_erofs_out_write(beside ? &writer->meta : &writer->data, beside ? position : dir->data + done, block,
-                                 used, error))
+        if (!msb_erofs_out_write(beside ? &writer->meta : &writer->data, beside ? position : dir->data + done,
+                                 block, used, error))
             return FALSE;
     }
     /* Nothing may join the root's inode: what follows its block is not padding. */
@@ -346,7 +346,8 @@ msb_erofs_writer_finish(MsbErofsWriter *writer, GError **error)
     }
     if (writer->pool.area->len > 0 &&
         (!msb_erofs_take_space(writer, writer->pool.area->len, &xattr_position, error) ||
-         !msb_erofs_out_write(&writer->data, xattr_position, writer->pool.area->data, writer->pool.area->len, error)))
+         !msb_erofs_out_write(&writer->data, xattr_position, writer->pool.area->data, writer->pool.area->len,
+                              error)))
         return FALSE;
     if (!msb_erofs_out_flush(&writer->meta, error) || !msb_erofs_out_flush(&writer->data, error))
         return FALSE;

@@ -138,7 +138,8 @@ gboolean
 msb_erofs_writer_end_file(MsbErofsWriter *writer, GError **error)
 {
     MsbErofsFile *file = &writer->file;
-    MsbErofsInode inode = {.attr = &file->attr, .layout = MSB_EROFS_FLAT_PLAIN, .size = file->size, .nlink = 1};
+    MsbErofsInode inode = {
+        .attr = &file->attr, .layout = MSB_EROFS_FLAT_PLAIN, .size = file->size, .nlink = 1};
     gsize tail = (gsize)(file->size - file->whole);
     gboolean done;
 

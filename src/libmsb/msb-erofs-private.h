@@ -67,15 +67,17 @@ MsbErofsNode *msb_erofs_enter(MsbErofsWriter *writer, const char *path, guint8 t
 /* Give a directory the attributes of an entry. */
 gboolean msb_erofs_set_directory(MsbErofsWriter *writer, MsbErofsDir *dir, const MsbErofsEntry *entry,
                                  gboolean all_shared, GError **error);
-/* The extended attributes of an entry into writer->xattr; the first entry's time becomes that of compact inodes. */
+/* The extended attributes of an entry into writer->xattr; the first entry's time becomes that of compact
+ * inodes. */
 gboolean msb_erofs_begin_entry(MsbErofsWriter *writer, const MsbErofsEntry *entry, gboolean all_shared,
                                GError **error);
 /* Whole blocks at the end of the image. */
 gboolean msb_erofs_take_space(MsbErofsWriter *writer, guint64 size, guint64 *position, GError **error);
 /* Room for an inode: head bytes, and tail bytes that must be in the same block as it (0 = none). */
-gboolean msb_erofs_take_meta(MsbErofsWriter *writer, gsize head, gsize tail, guint64 *position, GError **error);
-/* Encode an inode of the current entry (attributes in writer->xattr) with what follows it, and put it into the
- * current run; counts it. tail_inline: the payload must be in one block with it. */
+gboolean msb_erofs_take_meta(MsbErofsWriter *writer, gsize head, gsize tail, guint64 *position,
+                             GError **error);
+/* Encode an inode of the current entry (attributes in writer->xattr) with what follows it, and put it into
+ * the current run; counts it. tail_inline: the payload must be in one block with it. */
 gboolean msb_erofs_put_inode(MsbErofsWriter *writer, MsbErofsInode *inode, const void *payload, gsize n,
                              gboolean tail_inline, guint64 *nid, GError **error);
 /* TRUE if an inode with these extended attributes and n bytes of tail fits into one block. */

@@ -86,7 +86,8 @@ open_image(Image *image, const char *path, GError **error)
     bytes = at(image, MSB_EROFS_SUPER_OFFSET, sizeof super);
     if (bytes)
         memcpy(&super, bytes, sizeof super);
-    if (!bytes || GUINT32_FROM_LE(super.magic) != MSB_EROFS_MAGIC || super.blkszbits != MSB_EROFS_BLOCK_BITS) {
+    if (!bytes || GUINT32_FROM_LE(super.magic) != MSB_EROFS_MAGIC ||
+        super.blkszbits != MSB_EROFS_BLOCK_BITS) {
         g_clear_pointer(&image->file, g_mapped_file_unref);
         return msb_error_set(error, MSB_ERROR_CORRUPT, "'%s' is not an EROFS image", path);
     }
@@ -107,8 +108,9 @@ read_extended(const guint8 *bytes, Inode *inode)
     inode->core = sizeof core;
     inode->size = GUINT64_FROM_LE(core.i_size);
     inode->u = GUINT32_FROM_LE(core.i_u);
-    inode->attr = (MsbErofsAttr){GUINT16_FROM_LE(core.i_mode), GUINT32_FROM_LE(core.i_uid), GUINT32_FROM_LE(core.i_gid),
-                                 GUINT32_FROM_LE(core.i_mtime_nsec), (gint64)GUINT64_FROM_LE(core.i_mtime)};
+    inode->attr =
+        (MsbErofsAttr){GUINT16_FROM_LE(core.i_mode), GUINT32_FROM_LE(core.i_uid), GUINT32_FROM_LE(core.i_gid),
+                       GUINT32_FROM_LE(core.i_mtime_nsec), (gint64)GUINT64_FROM_LE(core.i_mtime)};
 }
 
 static void
@@ -120,8 +122,8 @@ read_compact(const Image *image, const guint8 *bytes, Inode *inode)
     inode->core = sizeof core;
     inode->size = GUINT32_FROM_LE(core.i_size);
     inode->u = GUINT32_FROM_LE(core.i_u);
-    inode->attr = (MsbErofsAttr){GUINT16_FROM_LE(core.i_mode), GUINT16_FROM_LE(core.i_uid), GUINT16_FROM_LE(core.i_gid),
-                                 image->epoch.mtime_nsec, image->epoch.mtime};
+    inode->attr = (MsbErofsAttr){GUINT16_FROM_LE(core.i_mode), GUINT16_FROM_LE(core.i_uid),
+                                 GUINT16_FROM_LE(core.i_gid), image->epoch.mtime_nsec, image->epoch.mtime};
 }
 
 static gboolean
@@ -167,7 +169,8 @@ directory_block(const Image *image, const Inode *inode, guint64 block, gsize *n)
 
 /* Record i of a directory block: FALSE if it is damaged. */
 static gboolean
-read_dirent(const guint8 *block, gsize n, guint i, guint count, guint64 *nid, const char **name, gsize *length)
+read_dirent(const guint8 *block, gsize n, guint i, guint count, guint64 *nid, const char **name,
+            gsize *length)
 {
     MsbErofsDirent dirent, next;
     gsize begin, end = n;
@@ -194,7 +197,8 @@ compare_names(const char *a, gsize a_length, const char *b, gsize b_length)
     return order ? order : (a_length > b_length) - (a_length < b_length);
 }
 
-/* Look for a name in one block. *order: where it would be: <0 before it, >0 after it, 0 in it; *nid 0 = not there. */
+/* Look for a name in one block. *order: where it would be: <0 before it, >0 after it, 0 in it; *nid 0 = not
+ * there. */
 static gboolean
 search_block(const guint8 *block, gsize n, const char *name, gsize length, int *order, guint64 *nid)
 {

@@ -18,9 +18,9 @@ MsbErofsStack *msb_erofs_stack_new(const char *const *paths);
 void msb_erofs_stack_free(MsbErofsStack *stack);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbErofsStack, msb_erofs_stack_free)
 
-/* The directory that path (relative, without "." and "..") is in the stack, as overlayfs sees it; symbolic links
- * are not followed. *found FALSE: it is none. entry: attributes and extended attributes of it (path untouched),
- * owned by the stack until the next call. CORRUPT if an image is damaged. */
+/* The directory that path (relative, without "." and "..") is in the stack, as overlayfs sees it; symbolic
+ * links are not followed. *found FALSE: it is none. entry: attributes and extended attributes of it (path
+ * untouched), owned by the stack until the next call. CORRUPT if an image is damaged. */
 gboolean msb_erofs_stack_find_directory(MsbErofsStack *stack, const char *path, MsbErofsEntry *entry,
                                         gboolean *found, GError **error);
 

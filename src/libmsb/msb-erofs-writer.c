@@ -101,7 +101,8 @@ msb_erofs_take_space(MsbErofsWriter *writer, guint64 size, guint64 *position, GE
 {
     if (size > writer->max_size || writer->end > writer->max_size - size) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "the image becomes larger than the limit of %" G_GUINT64_FORMAT " bytes", writer->max_size);
+                    "the image becomes larger than the limit of %" G_GUINT64_FORMAT " bytes",
+                    writer->max_size);
         return FALSE;
     }
     *position = writer->end;
@@ -146,8 +147,8 @@ msb_erofs_fits_inline(gsize xattr_size, gsize n)
 }
 
 gboolean
-msb_erofs_put_inode(MsbErofsWriter *writer, MsbErofsInode *inode, const void *payload, gsize n, gboolean tail_inline,
-                    guint64 *nid, GError **error)
+msb_erofs_put_inode(MsbErofsWriter *writer, MsbErofsInode *inode, const void *payload, gsize n,
+                    gboolean tail_inline, guint64 *nid, GError **error)
 {
     guint8 core[sizeof(MsbErofsInodeExtended)];
     gsize core_size, head;
@@ -159,7 +160,8 @@ msb_erofs_put_inode(MsbErofsWriter *writer, MsbErofsInode *inode, const void *pa
     head = core_size + inode->xattr_size;
     if (!msb_erofs_take_meta(writer, tail_inline ? head : head + n, tail_inline ? n : 0, &position, error) ||
         !msb_erofs_out_write(&writer->meta, position, core, core_size, error) ||
-        !msb_erofs_out_write(&writer->meta, position + core_size, writer->xattr->data, inode->xattr_size, error) ||
+        !msb_erofs_out_write(&writer->meta, position + core_size, writer->xattr->data, inode->xattr_size,
+                             error) ||
         !msb_erofs_out_write(&writer->meta, position + head, payload, n, error))
         return FALSE;
     *nid = position >> MSB_EROFS_NID_BITS;
@@ -224,7 +226,8 @@ msb_erofs_begin_entry(MsbErofsWriter *writer, const MsbErofsEntry *entry, gboole
         writer->has_epoch = TRUE;
         writer->epoch = (MsbErofsEpoch){entry->attr.mtime, entry->attr.mtime_nsec};
     }
-    if (!msb_erofs_xattr_encode(&writer->pool, entry->xattrs, entry->n_xattrs, all_shared, writer->xattr, error))
+    if (!msb_erofs_xattr_encode(&writer->pool, entry->xattrs, entry->n_xattrs, all_shared, writer->xattr,
+                                error))
         return msb_erofs_prefix_error(error, entry->path);
     return TRUE;
 }
@@ -241,8 +244,8 @@ typed(const MsbErofsAttr *attr, guint32 type)
 /* ---- entries ------------------------------------------------------------------ */
 
 gboolean
-msb_erofs_set_directory(MsbErofsWriter *writer, MsbErofsDir *dir, const MsbErofsEntry *entry, gboolean all_shared,
-                        GError **error)
+msb_erofs_set_directory(MsbErofsWriter *writer, MsbErofsDir *dir, const MsbErofsEntry *entry,
+                        gboolean all_shared, GError **error)
 {
     if (!msb_erofs_begin_entry(writer, entry, all_shared, error))
         return FALSE;
@@ -277,10 +280,12 @@ msb_erofs_writer_set_implicit(MsbErofsWriter *writer, MsbErofsImplicit implicit,
 }
 
 gboolean
-msb_erofs_writer_add_symlink(MsbErofsWriter *writer, const MsbErofsEntry *entry, const char *target, GError **error)
+msb_erofs_writer_add_symlink(MsbErofsWriter *writer, const MsbErofsEntry *entry, const char *target,
+                             GError **error)
 {
     MsbErofsAttr attr = typed(&entry->attr, S_IFLNK);
-    MsbErofsInode inode = {.attr = &attr, .layout = MSB_EROFS_FLAT_INLINE, .size = strlen(target), .nlink = 1};
+    MsbErofsInode inode = {
+        .attr = &attr, .layout = MSB_EROFS_FLAT_INLINE, .size = strlen(target), .nlink = 1};
     MsbErofsNode *node;
     guint64 position = 0;
     gboolean fits;
@@ -372,7 +377,8 @@ msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const ch
         msb_erofs_tree_node(writer->tree, id)->type == MSB_EROFS_FT_DIR ||
         msb_erofs_tree_node(writer->tree, id)->whiteout) {
         g_autofree char *shown = g_utf8_make_valid(target, -1);
-        g_autofree char *reason = g_strdup_printf("a hard link to '%s', which is no file of this archive", shown);
+        g_autofree char *reason =
+            g_strdup_printf("a hard link to '%s', which is no file of this archive", shown);
 
         return msb_erofs_entry_error(error, MSB_ERROR_CORRUPT, path, reason);
     }

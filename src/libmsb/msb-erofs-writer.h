@@ -57,9 +57,10 @@ gboolean msb_erofs_writer_add_symlink(MsbErofsWriter *writer, const MsbErofsEntr
 gboolean msb_erofs_writer_add_special(MsbErofsWriter *writer, const MsbErofsEntry *entry, guint64 major,
                                       guint64 minor, GError **error);
 /* target: a name that is in the image already and not a directory. */
-gboolean msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const char *target, GError **error);
-/* An overlayfs whiteout of path in lower layers. If this image has path itself, before or later, only the lower
- * layers' is hidden: a directory becomes opaque, anything else hides it anyway. */
+gboolean msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const char *target,
+                                       GError **error);
+/* An overlayfs whiteout of path in lower layers. If this image has path itself, before or later, only the
+ * lower layers' is hidden: a directory becomes opaque, anything else hides it anyway. */
 gboolean msb_erofs_writer_add_whiteout(MsbErofsWriter *writer, const char *path, GError **error);
 /* Hide everything lower layers have below the directory path. */
 gboolean msb_erofs_writer_set_opaque(MsbErofsWriter *writer, const char *path, GError **error);
@@ -67,12 +68,13 @@ gboolean msb_erofs_writer_set_opaque(MsbErofsWriter *writer, const char *path, G
 /* A regular file: begin, writes with growing offsets (what is left out is zeros), end. */
 gboolean msb_erofs_writer_begin_file(MsbErofsWriter *writer, const MsbErofsEntry *entry, guint64 size,
                                      gboolean sparse, GError **error);
-gboolean msb_erofs_writer_write(MsbErofsWriter *writer, guint64 offset, const void *bytes, gsize n, GError **error);
+gboolean msb_erofs_writer_write(MsbErofsWriter *writer, guint64 offset, const void *bytes, gsize n,
+                                GError **error);
 gboolean msb_erofs_writer_end_file(MsbErofsWriter *writer, GError **error);
 
-/* Asked for every directory but the root that has no entry of its own, when the image is finished: what are its
- * attributes (of lower layers)? entry has the path and the defaults; what it points to is the function's until the
- * next call. */
+/* Asked for every directory but the root that has no entry of its own, when the image is finished: what are
+ * its attributes (of lower layers)? entry has the path and the defaults; what it points to is the function's
+ * until the next call. */
 typedef gboolean (*MsbErofsImplicit)(MsbErofsEntry *entry, gpointer data, GError **error);
 void msb_erofs_writer_set_implicit(MsbErofsWriter *writer, MsbErofsImplicit implicit, gpointer data);
 

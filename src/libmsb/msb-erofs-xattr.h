@@ -29,10 +29,11 @@ void msb_erofs_xattr_pool_clear(MsbErofsXattrPool *pool);
 
 /* Encode what follows an inode into out (emptied first; stays empty without attributes).
  * all_shared: whatever the size. CORRUPT if one is too large or all together are. */
-gboolean msb_erofs_xattr_encode(MsbErofsXattrPool *pool, const MsbErofsXattr *xattrs, guint n, gboolean all_shared,
-                                GByteArray *out, GError **error);
+gboolean msb_erofs_xattr_encode(MsbErofsXattrPool *pool, const MsbErofsXattr *xattrs, guint n,
+                                gboolean all_shared, GByteArray *out, GError **error);
 /* Add one more to an encoded set. */
-gboolean msb_erofs_xattr_append(MsbErofsXattrPool *pool, const MsbErofsXattr *xattr, GByteArray *set, GError **error);
+gboolean msb_erofs_xattr_append(MsbErofsXattrPool *pool, const MsbErofsXattr *xattr, GByteArray *set,
+                                GError **error);
 
 G_END_DECLS
 

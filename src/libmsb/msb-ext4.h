@@ -9,7 +9,8 @@ G_BEGIN_DECLS
 
 /* Make path (must not exist; 0600) a sparse ext4 of size bytes with the given label; with
  * overlay_dirs it has the directories "upper" (0755) and "work" in it. A failure leaves no file. */
-gboolean msb_ext4_create(const char *path, guint64 size, const char *label, gboolean overlay_dirs, GError **error);
+gboolean msb_ext4_create(const char *path, guint64 size, const char *label, gboolean overlay_dirs,
+                         GError **error);
 /* Copy sparsely, by reflink where the filesystem can. path must not exist. */
 gboolean msb_sparse_copy(const char *source, const char *path, GError **error);
 

@@ -70,8 +70,8 @@ format_config(const MsbImageImportOptions *options, const char *diff_id)
 }
 
 static MsbImage *
-store_image(MsbStore *store, const char *reference, const MsbImageImportOptions *options, MsbOciDescriptor *layer,
-            const char *diff_id, GError **error)
+store_image(MsbStore *store, const char *reference, const MsbImageImportOptions *options,
+            MsbOciDescriptor *layer, const char *diff_id, GError **error)
 {
     g_autofree char *config = format_config(options, diff_id);
     g_autoptr(MsbOciDescriptor) descriptor = g_new0(MsbOciDescriptor, 1);

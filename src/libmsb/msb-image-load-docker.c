@@ -32,8 +32,8 @@ load_layers(MsbImageLoad *load, const MsbDockerImage *image, const MsbOciConfig 
 
     for (guint i = 0; image->layers[i]; i++) {
         g_autofree char *what = g_strdup_printf("layer %u (%s)", i + 1, image->layers[i]);
-        MsbOciDescriptor *layer =
-            msb_image_load_layer(load, image->layers[i], what, NULL, (const char *const *)config->diff_ids, i, error);
+        MsbOciDescriptor *layer = msb_image_load_layer(load, image->layers[i], what, NULL,
+                                                       (const char *const *)config->diff_ids, i, error);
 
         if (!layer)
             return NULL;
@@ -59,7 +59,8 @@ load_image(MsbImageLoad *load, const MsbDockerImage *image, GError **error)
     descriptor->digest = msb_digest_of_bytes(g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes));
     if (!check_promise(image->config, descriptor->digest, error))
         return NULL;
-    config = msb_oci_config_parse(image->config, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    config =
+        msb_oci_config_parse(image->config, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
     if (!config || !msb_image_check_config(config, g_strv_length(image->layers), image->config, error))
         return NULL;
     layers = load_layers(load, image, config, error);

@@ -39,7 +39,8 @@ read_document(MsbImageLoad *load, const MsbOciDescriptor *descriptor, GError **e
 static gboolean
 store_document(MsbImageLoad *load, GBytes *bytes, const char *digest, GError **error)
 {
-    return msb_store_add_blob(load->store, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), digest, error);
+    return msb_store_add_blob(load->store, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), digest,
+                              error);
 }
 
 static gboolean
@@ -49,23 +50,23 @@ load_layers(MsbImageLoad *load, const MsbOciManifest *manifest, const MsbOciConf
         const MsbOciDescriptor *layer = g_ptr_array_index(manifest->layers, i);
         g_autofree char *name = blob_name(layer->digest);
         g_autofree char *what = g_strdup_printf("layer %u (%s)", i + 1, layer->digest);
-        g_autoptr(MsbOciDescriptor) got =
-            msb_image_load_layer(load, name, what, layer->digest, (const char *const *)config->diff_ids, i, error);
+        g_autoptr(MsbOciDescriptor) got = msb_image_load_layer(
+            load, name, what, layer->digest, (const char *const *)config->diff_ids, i, error);
 
         if (!got)
             return FALSE;
         if (got->size != layer->size)
             return msb_error_set(error, MSB_ERROR_CORRUPT,
-                                 "%s has %" G_GUINT64_FORMAT " bytes, its manifest says %" G_GUINT64_FORMAT, what,
-                                 got->size, layer->size);
+                                 "%s has %" G_GUINT64_FORMAT " bytes, its manifest says %" G_GUINT64_FORMAT,
+                                 what, got->size, layer->size);
     }
     return TRUE;
 }
 
 /* Everything of one image into the store; bytes: its manifest. */
 static gboolean
-load_image(MsbImageLoad *load, const MsbOciDescriptor *descriptor, GBytes *bytes, const MsbOciManifest *manifest,
-           GError **error)
+load_image(MsbImageLoad *load, const MsbOciDescriptor *descriptor, GBytes *bytes,
+           const MsbOciManifest *manifest, GError **error)
 {
     g_autoptr(GBytes) config_bytes = read_document(load, manifest->config, error);
     g_autoptr(MsbOciConfig) config = NULL;
@@ -73,7 +74,8 @@ load_image(MsbImageLoad *load, const MsbOciDescriptor *descriptor, GBytes *bytes
 
     if (!config_bytes)
         return FALSE;
-    config = msb_oci_config_parse(what, g_bytes_get_data(config_bytes, NULL), g_bytes_get_size(config_bytes), error);
+    config = msb_oci_config_parse(what, g_bytes_get_data(config_bytes, NULL), g_bytes_get_size(config_bytes),
+                                  error);
     return config && msb_image_check_config(config, manifest->layers->len, what, error) &&
            load_layers(load, manifest, config, error) &&
            store_document(load, config_bytes, manifest->config->digest, error) &&
@@ -96,7 +98,8 @@ no_candidate(const GPtrArray *manifests, const char *what, GError **error)
         const MsbOciDescriptor *descriptor = g_ptr_array_index(manifests, i);
 
         if (!descriptor->attestation)
-            g_string_append_printf(offers, "%s%s/%s", offers->len ? ", " : "", descriptor->os ? descriptor->os : "?",
+            g_string_append_printf(offers, "%s%s/%s", offers->len ? ", " : "",
+                                   descriptor->os ? descriptor->os : "?",
                                    descriptor->architecture ? descriptor->architecture : "?");
     }
     return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s has no image for linux/%s (it has: %s)", what,
@@ -105,7 +108,8 @@ no_candidate(const GPtrArray *manifests, const char *what, GError **error)
 
 /* Follow a descriptor to the one image it stands for. *digest: transfer full. */
 static gboolean
-load_descriptor(MsbImageLoad *load, const MsbOciDescriptor *descriptor, guint depth, char **digest, GError **error)
+load_descriptor(MsbImageLoad *load, const MsbOciDescriptor *descriptor, guint depth, char **digest,
+                GError **error)
 {
     g_autoptr(GBytes) bytes = NULL;
     g_autoptr(MsbOciManifest) manifest = NULL;
@@ -190,7 +194,8 @@ msb_image_load_oci(MsbImageLoad *load, GError **error)
 
     if (!bytes)
         return NULL;
-    index = msb_oci_manifest_parse("index.json", g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    index =
+        msb_oci_manifest_parse("index.json", g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
     if (!index)
         return NULL;
     if (!index->manifests) {

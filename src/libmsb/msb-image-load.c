@@ -52,10 +52,11 @@ msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *w
     guint n_ids = g_strv_length(config->diff_ids);
 
     if (!msb_oci_platform_matches(config->os, config->architecture))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: it is for %s/%s, this machine is linux/%s", what,
-                             config->os, config->architecture, msb_oci_host_architecture());
+        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: it is for %s/%s, this machine is linux/%s",
+                             what, config->os, config->architecture, msb_oci_host_architecture());
     if (n_ids != n_layers)
-        return msb_error_set(error, MSB_ERROR_CORRUPT, "%s: it has %u diff_ids for %u layers", what, n_ids, n_layers);
+        return msb_error_set(error, MSB_ERROR_CORRUPT, "%s: it has %u diff_ids for %u layers", what, n_ids,
+                             n_layers);
     if (n_ids == 0 || n_ids > MSB_OCI_MAX_LAYERS)
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: %u layers, 1 to %d are possible", what, n_ids,
                              MSB_OCI_MAX_LAYERS);
@@ -108,11 +109,11 @@ choose_names(MsbImageLoad *load, const GPtrArray *images, const char *tag, Names
             return FALSE;
         }
         if (names->references->len == before)
-            return msb_error_set(error, MSB_ERROR_INVALID, "image %u of '%s' has no name%s%s%s: give it one with --tag",
-                                 i + 1, msb_archive_get_path(load->archive),
-                                 image->names->len ? ", only the tag '" : "",
-                                 image->names->len ? (char *)g_ptr_array_index(image->names, 0) : "",
-                                 image->names->len ? "'" : "");
+            return msb_error_set(
+                error, MSB_ERROR_INVALID, "image %u of '%s' has no name%s%s%s: give it one with --tag", i + 1,
+                msb_archive_get_path(load->archive), image->names->len ? ", only the tag '" : "",
+                image->names->len ? (char *)g_ptr_array_index(image->names, 0) : "",
+                image->names->len ? "'" : "");
         while (names->digests->len < names->references->len)
             g_ptr_array_add(names->digests, g_strdup(image->digest));
     }
@@ -139,7 +140,8 @@ name_images(MsbImageLoad *load, const GPtrArray *images, const char *tag, GError
     }
     g_ptr_array_add(references, NULL);
     g_ptr_array_add(digests, NULL);
-    if (!msb_store_tag(load->store, (const char *const *)references->pdata, (const char *const *)digests->pdata, error))
+    if (!msb_store_tag(load->store, (const char *const *)references->pdata,
+                       (const char *const *)digests->pdata, error))
         return NULL;
     return g_steal_pointer(&result);
 }
@@ -169,9 +171,11 @@ msb_image_load(MsbHome *home, const char *path, const char *tag, MsbProgressFunc
     } else if (msb_archive_has(archive, "manifest.json")) {
         images = msb_image_load_docker(&load, error);
     } else {
-        msb_error_set(error, MSB_ERROR_INVALID,
-                      "'%s' is no image archive: it has neither index.json (OCI layout) nor manifest.json (docker "
-                      "save); 'msb import' makes an image of a root filesystem", msb_archive_get_path(archive));
+        msb_error_set(
+            error, MSB_ERROR_INVALID,
+            "'%s' is no image archive: it has neither index.json (OCI layout) nor manifest.json (docker "
+            "save); 'msb import' makes an image of a root filesystem",
+            msb_archive_get_path(archive));
     }
     return images ? name_images(&load, images, tag, error) : NULL;
 }

@@ -10,7 +10,8 @@ G_BEGIN_DECLS
 
 /* ---- msb-image.c ---- */
 /* The image of a manifest in the store. reference may be NULL: then it is shown by its digest. */
-MsbImage *msb_image_read(MsbHome *home, const char *reference, const char *digest, gint64 created, GError **error);
+MsbImage *msb_image_read(MsbHome *home, const char *reference, const char *digest, gint64 created,
+                         GError **error);
 
 /* ---- msb-image-load.c ---- */
 /* What one load does. */
@@ -31,8 +32,9 @@ typedef struct {
 void msb_loaded_image_free(MsbLoadedImage *image);
 
 /* A layer from a file of the archive. digest, diff_ids and index as in MsbLayerSource. */
-MsbOciDescriptor *msb_image_load_layer(MsbImageLoad *load, const char *file, const char *what, const char *digest,
-                                       const char *const *diff_ids, guint index, GError **error);
+MsbOciDescriptor *msb_image_load_layer(MsbImageLoad *load, const char *file, const char *what,
+                                       const char *digest, const char *const *diff_ids, guint index,
+                                       GError **error);
 /* FALSE for a name that is only a tag, as layouts often have: it names nothing. */
 gboolean msb_image_is_full_name(const char *name);
 /* Refuse a configuration that does not fit the host or the layers. */

@@ -210,12 +210,14 @@ digest_prefix(const char *text)
     const char *hex = g_str_has_prefix(text, "sha256:") ? text + strlen("sha256:") : text;
     gsize length = strlen(hex);
 
-    return length >= MIN_PREFIX && length <= MSB_DIGEST_HEX_LENGTH && strspn(hex, "0123456789abcdef") == length ? hex
-                                                                                                                : NULL;
+    return length >= MIN_PREFIX && length <= MSB_DIGEST_HEX_LENGTH &&
+                   strspn(hex, "0123456789abcdef") == length
+               ? hex
+               : NULL;
 }
 
-/* An entry of this repository, for this digest: the manifest's, or that of the index it was found through, under
- * which a pinned image is filed. */
+/* An entry of this repository, for this digest: the manifest's, or that of the index it was found through,
+ * under which a pinned image is filed. */
 static gboolean
 has_digest(const MsbStoreEntry *entry, const char *repository, const char *digest)
 {
@@ -226,8 +228,8 @@ has_digest(const MsbStoreEntry *entry, const char *repository, const char *diges
     return strcmp(entry->digest, digest) == 0 || (*rest == '@' && strcmp(rest + 1, digest) == 0);
 }
 
-/* By name. A digest in the reference decides, whatever tag of the repository has it (a tag may have moved since).
- * NULL without an error: there is none. */
+/* By name. A digest in the reference decides, whatever tag of the repository has it (a tag may have moved
+ * since). NULL without an error: there is none. */
 static const MsbStoreEntry *
 find_by_name(const GPtrArray *entries, const char *text)
 {
@@ -284,9 +286,10 @@ set_not_found(const char *text, GError **error)
 {
     g_autofree char *shown = g_utf8_make_valid(text, -1);
 
-    msb_error_set(error, MSB_ERROR_NOT_FOUND,
-                  "image '%s' is not in the store: 'msb image ls' lists what is, 'msb load' and 'msb import' add to it",
-                  shown);
+    msb_error_set(
+        error, MSB_ERROR_NOT_FOUND,
+        "image '%s' is not in the store: 'msb image ls' lists what is, 'msb load' and 'msb import' add to it",
+        shown);
 }
 
 MsbImage *
@@ -359,8 +362,9 @@ msb_image_remove(MsbHome *home, const char *text, gboolean force, GError **error
     if (users[0] && !force) {
         g_autofree char *names = g_strjoinv(", ", users);
 
-        return msb_error_set(error, MSB_ERROR_IN_USE, "image '%s' is used by %s: remove them first ('msb rm')",
-                             entry->reference, names);
+        return msb_error_set(error, MSB_ERROR_IN_USE,
+                             "image '%s' is used by %s: remove them first ('msb rm')", entry->reference,
+                             names);
     }
     return msb_store_untag(store, entry->reference, error);
 }

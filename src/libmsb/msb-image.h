@@ -20,7 +20,8 @@ void msb_image_unref(MsbImage *image);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbImage, msb_image_unref)
 
 /* An image is immutable once loaded; all strings are owned by it. */
-const char *msb_image_get_reference(const MsbImage *image);   /* normalised, e.g. "docker.io/library/python:latest" */
+/* Normalised, e.g. "docker.io/library/python:latest". */
+const char *msb_image_get_reference(const MsbImage *image);
 const char *msb_image_get_digest(const MsbImage *image);      /* of the manifest, "sha256:..." */
 const char *msb_image_get_architecture(const MsbImage *image);
 const char *msb_image_get_os(const MsbImage *image);
@@ -61,8 +62,9 @@ typedef struct {
     const char *user;
 } MsbImageImportOptions;
 /* Make a one-layer image from a root filesystem: a tar file, "-" or a directory. */
-MsbImage *msb_image_import(MsbHome *home, const char *path, const char *tag, const MsbImageImportOptions *options,
-                           MsbProgressFunc progress, gpointer data, GCancellable *cancellable, GError **error);
+MsbImage *msb_image_import(MsbHome *home, const char *path, const char *tag,
+                           const MsbImageImportOptions *options, MsbProgressFunc progress, gpointer data,
+                           GCancellable *cancellable, GError **error);
 
 /* Reference as docker users write it to its full form: registry, repository, tag and/or digest.
  * INVALID with a message on a bad one. */

@@ -46,7 +46,8 @@ translate(int tag, int perms, int id, AclEntry *entry)
             continue;
         entry->tag = acl_tags[i].kernel;
         entry->perm = (guint16)(perms & 7);
-        entry->id = tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP ? (guint32)id : G_MAXUINT32;
+        entry->id =
+            tag == ARCHIVE_ENTRY_ACL_USER || tag == ARCHIVE_ENTRY_ACL_GROUP ? (guint32)id : G_MAXUINT32;
         return TRUE;
     }
     return FALSE;

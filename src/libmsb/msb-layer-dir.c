@@ -84,7 +84,8 @@ read_xattrs(Tree *tree, const char *file, GError **error)
 }
 
 static gboolean
-describe(Tree *tree, int dir_fd, const char *name, const struct stat *st, MsbErofsEntry *entry, GError **error)
+describe(Tree *tree, int dir_fd, const char *name, const struct stat *st, MsbErofsEntry *entry,
+         GError **error)
 {
     g_autofree char *file = g_strdup_printf("/proc/self/fd/%d/%s", dir_fd, name);
 
@@ -150,7 +151,8 @@ copy_sparse(Tree *tree, int fd, guint64 size, GError **error)
 }
 
 static gboolean
-add_file(Tree *tree, int dir_fd, const char *name, const MsbErofsEntry *entry, const struct stat *st, GError **error)
+add_file(Tree *tree, int dir_fd, const char *name, const MsbErofsEntry *entry, const struct stat *st,
+         GError **error)
 {
     mb_autofd int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     guint64 size = (guint64)st->st_size;
@@ -184,7 +186,8 @@ add_symlink(Tree *tree, int dir_fd, const char *name, const MsbErofsEntry *entry
 
 /* ---- the walk ------------------------------------------------------------------------------ */
 
-static gboolean add_directory(Tree *tree, int dir_fd, const char *name, const MsbErofsEntry *entry, GError **error);
+static gboolean add_directory(Tree *tree, int dir_fd, const char *name, const MsbErofsEntry *entry,
+                              GError **error);
 
 static gboolean
 add_entry(Tree *tree, int dir_fd, const char *name, GError **error)
@@ -288,8 +291,8 @@ add_root(Tree *tree, const char *dir, GError **error)
 }
 
 gboolean
-msb_layer_from_directory(const char *dir, int out_fd, const MsbLayerOptions *options, GCancellable *cancellable,
-                         GError **error)
+msb_layer_from_directory(const char *dir, int out_fd, const MsbLayerOptions *options,
+                         GCancellable *cancellable, GError **error)
 {
     static const MsbLayerOptions defaults;
     g_autoptr(MsbErofsWriter) writer = NULL;

@@ -15,8 +15,8 @@ G_BEGIN_DECLS
 MsbErofsWriter *msb_layer_new_writer(int out_fd, const MsbLayerOptions *options, GError **error);
 
 /* ---- msb-layer-acl.c ---- */
-/* The POSIX.1e access or default list of an entry in the form of the system.posix_acl_* attributes; NULL if it has
- * none beyond the mode (transfer full). */
+/* The POSIX.1e access or default list of an entry in the form of the system.posix_acl_* attributes; NULL if
+ * it has none beyond the mode (transfer full). */
 GByteArray *msb_layer_encode_acl(struct archive_entry *entry, gboolean is_default);
 
 G_END_DECLS

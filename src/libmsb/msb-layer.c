@@ -101,7 +101,8 @@ read_xattrs(Layer *layer, struct archive_entry *entry, const char *path, GError 
         if (!acl)
             continue;
         g_ptr_array_add(layer->owned, acl);
-        add_xattr(layer, is_default ? "system.posix_acl_default" : "system.posix_acl_access", acl->data, acl->len);
+        add_xattr(layer, is_default ? "system.posix_acl_default" : "system.posix_acl_access", acl->data,
+                  acl->len);
     }
     return TRUE;
 }
@@ -286,8 +287,8 @@ add_entries(Layer *layer, GError **error)
         if (r < ARCHIVE_WARN) {
             const char *reason = archive_error_string(layer->archive);
 
-            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "entry %" G_GUINT64_FORMAT " of the archive: %s", n + 1,
-                        reason ? reason : "broken");
+            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "entry %" G_GUINT64_FORMAT " of the archive: %s",
+                        n + 1, reason ? reason : "broken");
             return FALSE;
         }
         if (n == max) {
@@ -295,7 +296,8 @@ add_entries(Layer *layer, GError **error)
                         "the archive has more than %" G_GUINT64_FORMAT " entries", max);
             return FALSE;
         }
-        if (g_cancellable_set_error_if_cancelled(layer->cancellable, error) || !add_entry(layer, entry, error))
+        if (g_cancellable_set_error_if_cancelled(layer->cancellable, error) ||
+            !add_entry(layer, entry, error))
             return FALSE;
     }
 }
@@ -315,7 +317,8 @@ msb_layer_from_archive(struct archive *archive, int out_fd, const MsbLayerOption
     g_autoptr(MsbErofsWriter) writer = NULL;
     g_autoptr(GArray) xattrs = g_array_new(FALSE, FALSE, sizeof(MsbErofsXattr));
     g_autoptr(GPtrArray) owned = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
-    Layer layer = {archive, NULL, options ? options : &defaults, cancellable, .xattrs = xattrs, .owned = owned};
+    Layer layer = {archive,          NULL,          options ? options : &defaults, cancellable,
+                   .xattrs = xattrs, .owned = owned};
 
     layer.writer = writer = msb_layer_new_writer(out_fd, layer.options, error);
     if (!writer)

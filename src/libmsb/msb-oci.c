@@ -191,9 +191,10 @@ is_config_type(const char *type)
 static MsbOciManifest *
 not_an_image(const char *what, GError **error)
 {
-    msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                  "%s is not a container image: it is neither an index nor a manifest with a configuration and layers",
-                  what);
+    msb_error_set(
+        error, MSB_ERROR_UNSUPPORTED,
+        "%s is not a container image: it is neither an index nor a manifest with a configuration and layers",
+        what);
     return NULL;
 }
 
@@ -267,7 +268,8 @@ read_rootfs(MsbOciConfig *config, JsonObject *object, const char *what, GError *
         return FALSE;
     for (char **id = config->diff_ids; id && *id; id++) {
         if (!msb_digest_is_valid(*id))
-            return msb_error_set(error, MSB_ERROR_CORRUPT, "%s: diff_id \"%s\" is not a sha256 digest", what, *id);
+            return msb_error_set(error, MSB_ERROR_CORRUPT, "%s: diff_id \"%s\" is not a sha256 digest", what,
+                                 *id);
     }
     return TRUE;
 }

@@ -26,7 +26,7 @@ typedef struct {
     char *digest;          /* valid */
     guint64 size;
     char *os, *architecture, *variant; /* of an index entry, may be NULL */
-    char *name;            /* of an index entry, from its annotations: a reference or a bare tag, may be NULL */
+    char *name; /* of an index entry, from its annotations: a reference or a bare tag, may be NULL */
     gboolean attestation;  /* of an index entry: not an image */
 } MsbOciDescriptor;
 

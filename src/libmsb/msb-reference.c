@@ -160,7 +160,8 @@ msb_reference_parse(const char *text, GError **error)
         return invalid(text, "it is empty", error);
     if (at) {
         if (!msb_digest_is_valid(at + 1))
-            return invalid(text, "after '@' there must be sha256: and 64 lower-case hexadecimal digits", error);
+            return invalid(text, "after '@' there must be sha256: and 64 lower-case hexadecimal digits",
+                           error);
         reference->digest = g_strdup(at + 1);
     }
     name = at ? g_strndup(text, (gsize)(at - text)) : g_strdup(text);
@@ -170,7 +171,8 @@ msb_reference_parse(const char *text, GError **error)
         reference->tag = g_strdup(colon + 1);
         *colon = '\0';
         if (!valid_tag(reference->tag))
-            return invalid(text, "a tag is 1 to 128 of A-Z a-z 0-9 _ . - and does not begin with . or -", error);
+            return invalid(text, "a tag is 1 to 128 of A-Z a-z 0-9 _ . - and does not begin with . or -",
+                           error);
     } else if (!at) {
         reference->tag = g_strdup("latest");
     }
@@ -187,8 +189,8 @@ msb_reference_parse(const char *text, GError **error)
 char *
 msb_reference_dup_name(const MsbReference *reference)
 {
-    return g_strconcat(reference->registry, "/", reference->repository, reference->tag ? ":" : NULL, reference->tag,
-                       NULL);
+    return g_strconcat(reference->registry, "/", reference->repository, reference->tag ? ":" : NULL,
+                       reference->tag, NULL);
 }
 
 char *

@@ -148,8 +148,8 @@ tar_read(struct archive *archive, void *data, const void **bytes)
         msb_digest_update(pass->diff_digest, *bytes, n);
         if (too_large(pass))
             msb_error_set(&pass->error, MSB_ERROR_CORRUPT,
-                          "%s: unpacks to more than %d times its size, or to more than %d GiB", pass->source->what,
-                          MAX_RATIO, (int)(MAX_UNCOMPRESSED >> 30));
+                          "%s: unpacks to more than %d times its size, or to more than %d GiB",
+                          pass->source->what, MAX_RATIO, (int)(MAX_UNCOMPRESSED >> 30));
     }
     if (pass->error) {
         archive_set_error(archive, EIO, "%s", pass->error->message);
@@ -221,8 +221,8 @@ open_below(Pass *pass, GError **error)
         char *path = msb_store_find_layer(pass->store->home, source->diff_ids, i);
 
         if (!path)
-            return msb_error_set(error, MSB_ERROR_FAILED, "%s: layer %u below it is not in the store", source->what,
-                                 i + 1);
+            return msb_error_set(error, MSB_ERROR_FAILED, "%s: layer %u below it is not in the store",
+                                 source->what, i + 1);
         g_ptr_array_add(paths, path);
     }
     g_ptr_array_add(paths, NULL);
@@ -338,7 +338,8 @@ verify(Pass *pass, const char *digest, const char *diff_id, GError **error)
 
     if (source->digest && !msb_digest_check(source->what, source->digest, digest, error))
         return FALSE;
-    return !source->diff_ids || msb_digest_check(uncompressed, source->diff_ids[source->index], diff_id, error);
+    return !source->diff_ids ||
+           msb_digest_check(uncompressed, source->diff_ids[source->index], diff_id, error);
 }
 
 /* A spooled file may be the blob of several layers, so it gets one more name and keeps its own. */
@@ -364,7 +365,8 @@ publish(Pass *pass, const Made *made, const char *digest, const char *diff_id, G
     const char *const own_id[] = {diff_id, NULL};
     const char *const *diff_ids = source->diff_ids ? source->diff_ids : own_id;
     g_autofree char *blob_path = msb_store_blob_path(pass->store->home, digest);
-    g_autofree char *layer_path = msb_store_layer_path(pass->store->home, diff_ids, source->index, pass->chained);
+    g_autofree char *layer_path =
+        msb_store_layer_path(pass->store->home, diff_ids, source->index, pass->chained);
 
     if (!publish_blob(source, made, blob_path, error))
         return FALSE;
@@ -382,8 +384,8 @@ new_name(MsbStore *store, const char *kind)
 }
 
 static MsbOciDescriptor *
-convert(MsbStore *store, const MsbLayerSource *source, gboolean have_blob, gboolean have_layer, char **diff_id,
-        GError **error)
+convert(MsbStore *store, const MsbLayerSource *source, gboolean have_blob, gboolean have_layer,
+        char **diff_id, GError **error)
 {
     __attribute__((cleanup(clear_pass))) Pass pass = {.source = source, .store = store, .copy_fd = -1};
     __attribute__((cleanup(clear_made))) Made made = {NULL, NULL};
@@ -411,7 +413,8 @@ convert(MsbStore *store, const MsbLayerSource *source, gboolean have_blob, gbool
     result->size = msb_digest_get_length(pass.blob_digest);
     result->digest = msb_digest_finish(pass.blob_digest);
     *diff_id = msb_digest_finish(pass.diff_digest);
-    if (!verify(&pass, result->digest, *diff_id, error) || !publish(&pass, &made, result->digest, *diff_id, error))
+    if (!verify(&pass, result->digest, *diff_id, error) ||
+        !publish(&pass, &made, result->digest, *diff_id, error))
         return NULL;
     return g_steal_pointer(&result);
 }
@@ -431,14 +434,14 @@ has_blob(MsbStore *store, const char *digest, guint64 *size)
 static gboolean
 has_layer(MsbStore *store, const MsbLayerSource *source)
 {
-    g_autofree char *path = source->diff_ids ? msb_store_find_layer(store->home, source->diff_ids, source->index)
-                                             : NULL;
+    g_autofree char *path =
+        source->diff_ids ? msb_store_find_layer(store->home, source->diff_ids, source->index) : NULL;
 
     return path != NULL;
 }
 
-/* Only one process converts a layer; the others wait and find it done. The lock is the chain's, not the layer's: a
- * conversion may wait for layers below, and those of another image may be in another order. */
+/* Only one process converts a layer; the others wait and find it done. The lock is the chain's, not the
+ * layer's: a conversion may wait for layers below, and those of another image may be in another order. */
 static char *
 lock_path_of(MsbStore *store, const MsbLayerSource *source)
 {

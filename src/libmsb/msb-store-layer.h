@@ -14,11 +14,12 @@ typedef struct {
     /* The next bytes of the blob: up to n, 0 at its end, -1 with the error set. */
     gssize (*read)(gpointer reader, void *buffer, gsize n, GCancellable *cancellable, GError **error);
     gpointer reader;
-    const char *spool;           /* a file on the store's file system that is the blob, NULL = none: it is copied */
+    const char *spool; /* a file on the store's file system that is the blob, NULL = none: it is copied */
     guint64 size;                /* for progress, 0 = not known */
     const char *digest;          /* expected, NULL = whatever it is */
-    const char *const *diff_ids; /* expected, of all layers of the image; NULL = a single one, whatever it is */
-    guint index;                 /* of this layer; those below it are in the store, or ready() waits for them */
+    const char *const
+        *diff_ids; /* expected, of all layers of the image; NULL = a single one, whatever it is */
+    guint index;   /* of this layer; those below it are in the store, or ready() waits for them */
     gboolean (*ready)(gpointer data, GError **error);  /* may be NULL */
     gpointer ready_data;
     const char *what;            /* for messages: "layer 2 of ..." */
@@ -30,10 +31,11 @@ typedef struct {
 /* The read function of a descriptor; reader: GINT_TO_POINTER(fd). */
 gssize msb_layer_read_fd(gpointer reader, void *buffer, gsize n, GCancellable *cancellable, GError **error);
 
-/* Bring a layer in. A layer that is in the store already is not converted again; while another process converts the
- * same one, this waits for it. *diff_id (may be NULL): transfer full. Returns its descriptor, with the media type
- * that its compression has. */
-MsbOciDescriptor *msb_store_add_layer(MsbStore *store, const MsbLayerSource *source, char **diff_id, GError **error);
+/* Bring a layer in. A layer that is in the store already is not converted again; while another process
+ * converts the same one, this waits for it. *diff_id (may be NULL): transfer full. Returns its descriptor,
+ * with the media type that its compression has. */
+MsbOciDescriptor *msb_store_add_layer(MsbStore *store, const MsbLayerSource *source, char **diff_id,
+                                      GError **error);
 
 G_END_DECLS
 

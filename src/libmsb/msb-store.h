@@ -52,8 +52,8 @@ MsbStore *msb_store_open(MsbHome *home, GError **error);
 void msb_store_close(MsbStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbStore, msb_store_close)
 
-/* The same without adding anything: what is looked up stays until the lock is released. For whoever makes something
- * that protects it from then on. */
+/* The same without adding anything: what is looked up stays until the lock is released. For whoever makes
+ * something that protects it from then on. */
 MsbLock *msb_store_hold(MsbHome *home, GError **error);
 
 char *msb_store_blob_path(const MsbHome *home, const char *digest);
@@ -73,7 +73,8 @@ gboolean msb_store_publish(const char *file, const char *path, GError **error);
 GPtrArray *msb_store_read_index(MsbHome *home, GError **error);
 void msb_store_entry_free(MsbStoreEntry *entry);
 /* Let references[i] (full form) name the manifest digests[i], which is in the store. All or none. */
-gboolean msb_store_tag(MsbStore *store, const char *const *references, const char *const *digests, GError **error);
+gboolean msb_store_tag(MsbStore *store, const char *const *references, const char *const *digests,
+                       GError **error);
 gboolean msb_store_untag(MsbStore *store, const char *reference, GError **error);
 /* The names of the sandboxes made from a manifest (transfer full, may be empty). */
 char **msb_store_users_of(MsbHome *home, const char *digest, GError **error);

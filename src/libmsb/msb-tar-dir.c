@@ -28,8 +28,8 @@ packing_error(Packing *packing, struct archive *archive, GError **error)
     const char *reason = archive_error_string(archive);
     int errnum = archive_errno(archive);
 
-    return msb_error_set(error, errnum == ENOENT ? MSB_ERROR_NOT_FOUND : MSB_ERROR_IO, "read the directory '%s': %s",
-                         packing->dir, reason ? reason : g_strerror(errnum));
+    return msb_error_set(error, errnum == ENOENT ? MSB_ERROR_NOT_FOUND : MSB_ERROR_IO,
+                         "read the directory '%s': %s", packing->dir, reason ? reason : g_strerror(errnum));
 }
 
 /* The tar wants all bytes of a file, holes too; its writer leaves them out again. */
@@ -126,7 +126,8 @@ pack_entries(Packing *packing, GError **error)
             return TRUE;
         }
         /* A warning means that something of it could not be read: here that would be a wrong image. */
-        done = r >= ARCHIVE_WARN ? pack_entry(packing, entry, error) : packing_error(packing, packing->disk, error);
+        done = r >= ARCHIVE_WARN ? pack_entry(packing, entry, error)
+                                 : packing_error(packing, packing->disk, error);
         archive_entry_free(entry);
         if (!done)
             return FALSE;
@@ -135,7 +136,8 @@ pack_entries(Packing *packing, GError **error)
 }
 
 gboolean
-msb_tar_from_directory(const char *dir, int fd, gboolean squash_owner, GCancellable *cancellable, GError **error)
+msb_tar_from_directory(const char *dir, int fd, gboolean squash_owner, GCancellable *cancellable,
+                       GError **error)
 {
     Packing packing = {archive_read_disk_new(), archive_write_new(), archive_entry_linkresolver_new(), dir,
                        squash_owner, cancellable};

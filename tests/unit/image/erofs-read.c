@@ -97,9 +97,10 @@ typedef struct {
 static guint64
 read_one_xattr(const Image *image, guint64 position, GTree *xattrs)
 {
-    static const char *const prefixes[] = {NULL, "user.", "system.posix_acl_access", "system.posix_acl_default",
-                                           "trusted.", NULL, "security."};
-    gsize name_length = le(image, position, 1), index = le(image, position + 1, 1), size = le(image, position + 2, 2);
+    static const char *const prefixes[] = {
+        NULL, "user.", "system.posix_acl_access", "system.posix_acl_default", "trusted.", NULL, "security."};
+    gsize name_length = le(image, position, 1), index = le(image, position + 1, 1),
+          size = le(image, position + 2, 2);
     g_autofree char *rest = NULL;
 
     g_assert_cmpuint(index, <, G_N_ELEMENTS(prefixes));
@@ -234,7 +235,8 @@ read_inode(const Image *image, guint64 nid, const char *path, Inode *inode)
 static void read_node(Image *image, guint64 nid, const char *path, guint64 parent, guint type);
 
 static void
-read_block(Image *image, const char *path, const guint8 *block, gsize n, guint64 self, guint64 parent, char **last)
+read_block(Image *image, const char *path, const guint8 *block, gsize n, guint64 self, guint64 parent,
+           char **last)
 {
     guint first = block[8] | (guint)block[9] << 8, count = first / 12;
 
@@ -289,7 +291,8 @@ read_node(Image *image, guint64 nid, const char *path, guint64 parent, guint typ
         g_autofree char *last = g_strdup("");
 
         for (guint64 offset = 0; offset < entry->size; offset += BLOCK)
-            read_block(image, path, content + offset, (gsize)MIN(BLOCK, entry->size - offset), nid, parent, &last);
+            read_block(image, path, content + offset, (gsize)MIN(BLOCK, entry->size - offset), nid, parent,
+                       &last);
     }
 }
 

@@ -34,7 +34,8 @@ fail(GError *error)
 static void
 print_image(MsbImage *image)
 {
-    printf("%s %s %u\n", msb_image_get_reference(image), msb_image_get_digest(image), msb_image_get_n_layers(image));
+    printf("%s %s %u\n", msb_image_get_reference(image), msb_image_get_digest(image),
+           msb_image_get_n_layers(image));
 }
 
 static void

@@ -55,8 +55,10 @@ test_form(void)
     g_assert_false(msb_digest_is_valid(ABC + 7));
     g_assert_false(msb_digest_is_valid(upper));
     g_assert_false(msb_digest_is_valid(longer));
-    g_assert_false(msb_digest_is_valid("sha256:../../../../../../../../../../../../../../../../../../../../etc/pass"));
-    g_assert_false(msb_digest_is_valid("sha512:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
+    g_assert_false(
+        msb_digest_is_valid("sha256:../../../../../../../../../../../../../../../../../../../../etc/pass"));
+    g_assert_false(
+        msb_digest_is_valid("sha512:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"));
 }
 
 static void

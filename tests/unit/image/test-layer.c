@@ -117,7 +117,8 @@ convert_to(GBytes *bytes, const char *path, const MsbLayerOptions *options, GErr
     archive_read_support_format_empty(archive);
     archive_read_set_options(archive, "hdrcharset=BINARY");
     g_assert_cmpint(fd, >=, 0);
-    if (archive_read_open_memory(archive, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)) == ARCHIVE_OK)
+    if (archive_read_open_memory(archive, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes)) ==
+        ARCHIVE_OK)
         done = msb_layer_from_archive(archive, fd, options, NULL, error);
     else
         done = msb_error_set(error, MSB_ERROR_CORRUPT, "%s", archive_error_string(archive));
@@ -256,8 +257,9 @@ test_types(void)
 static void
 test_sizes(void)
 {
-    static const gsize sizes[] = {0, 1, 31, 32, 2047, 2048, 4031, 4032, 4033, 4063, 4064, 4065, 4095, 4096, 4097,
-                                  8191, 8192, 8193, 12288 + 4000, 65535, 65536, 1048575, 1048577, 3000000};
+    static const gsize sizes[] = {0,    1,    31,           32,    2047,  2048,    4031,    4032,
+                                  4033, 4063, 4064,         4065,  4095,  4096,    4097,    8191,
+                                  8192, 8193, 12288 + 4000, 65535, 65536, 1048575, 1048577, 3000000};
     g_autofree guint8 *content = g_malloc(3000000);
     Tar *tar = tar_new();
     g_autoptr(GTree) tree = NULL;
@@ -352,8 +354,8 @@ test_acl(void)
 static void
 test_names(void)
 {
-    static const char *const names[] = {"!first", "-dash", ".hidden", "..more", "...", "a", "aa", "\xff\xfe raw", "~",
-                                        "new\nline", "caf\xc3\xa9"};
+    static const char *const names[] = {"!first", "-dash",        ".hidden", "..more",    "...",        "a",
+                                        "aa",     "\xff\xfe raw", "~",       "new\nline", "caf\xc3\xa9"};
     g_autofree char *longest = g_strnfill(255, 'n');
     Tar *tar = tar_new();
     g_autoptr(GTree) tree = NULL;
@@ -622,7 +624,8 @@ test_literal_whiteouts(void)
     test_remove_dir(dir);
 }
 
-/* ---- limits and damage ------------------------------------------------------------------------------------ */
+/* ---- limits and damage ------------------------------------------------------------------------------------
+ */
 
 /* One 512-byte header with its checksum. */
 static void
@@ -642,8 +645,8 @@ put_header(char *block, const char *name, char type, guint size)
     g_snprintf(block + 148, 8, "%06o", sum);
 }
 
-/* A GNU sparse 1.0 entry by hand: 1 TiB with 512 bytes at either end. Real size and name are attributes, the map is
- * before the data. */
+/* A GNU sparse 1.0 entry by hand: 1 TiB with 512 bytes at either end. Real size and name are attributes, the
+ * map is before the data. */
 static GBytes *
 sparse_archive(void)
 {

@@ -60,7 +60,8 @@ test_layer_names(Fixture *f, gconstpointer data)
 {
     static const char *const ids[] = {A, B, NULL};
     g_autofree char *chain = msb_digest_of_bytes(A " " B, strlen(A " " B));
-    g_autofree char *want = g_strdup_printf("%s/images/layers/%s.chained.erofs", f->dir, msb_digest_hex(chain));
+    g_autofree char *want =
+        g_strdup_printf("%s/images/layers/%s.chained.erofs", f->dir, msb_digest_hex(chain));
     g_autofree char *chained = msb_store_layer_path(f->home, ids, 1, TRUE);
     g_autofree char *plain = msb_store_layer_path(f->home, ids, 1, FALSE);
     g_autofree char *lowest = msb_store_layer_path(f->home, ids, 0, TRUE);
@@ -68,9 +69,10 @@ test_layer_names(Fixture *f, gconstpointer data)
 
     (void)data;
     g_assert_cmpstr(chained, ==, want);
-    g_assert_true(g_str_has_suffix(plain, "/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.erofs"));
     g_assert_true(
-        g_str_has_suffix(lowest, "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.chained.erofs"));
+        g_str_has_suffix(plain, "/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb.erofs"));
+    g_assert_true(g_str_has_suffix(
+        lowest, "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.chained.erofs"));
     g_assert_null(missing);
 }
 
@@ -171,7 +173,8 @@ main(int argc, char **argv)
     g_test_add("/store/held", Fixture, NULL, set_up, test_held, tear_down);
     g_test_add("/store/damaged-blob", Fixture, NULL, set_up, test_damaged_blob, tear_down);
     g_test_add("/store/damaged-index/text", Fixture, "{", set_up, test_damaged_index, tear_down);
-    g_test_add("/store/damaged-index/list", Fixture, "{\"version\":1}", set_up, test_damaged_index, tear_down);
+    g_test_add("/store/damaged-index/list", Fixture, "{\"version\":1}", set_up, test_damaged_index,
+               tear_down);
     g_test_add("/store/damaged-index/digest", Fixture,
                "{\"version\":1,\"images\":[{\"reference\":\"a\",\"digest\":\"sha256:../../../x\"}]}", set_up,
                test_damaged_index, tear_down);
