@@ -2,51 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # msb-vhost-blk as a program: the concatenation judged by other people's tools,
 # locks, confinement, options.
-set -u
-builddir=${abs_top_builddir:-$PWD}
-blk=$builddir/vhost-blk/msb-vhost-blk
-dump=$builddir/tests/unit/blk/blk-dump
+# shellcheck source=tests/lib/blk.bash
+. "$(dirname "$0")/lib/blk.bash"
 PATH=$PATH:/usr/sbin:/sbin
-work=$(mktemp -d "$PWD/blk-program.XXXXXX")
-pid=
-cleanup() {
-    [ -z "$pid" ] || kill "$pid" 2>/dev/null
-    wait
-    rm -rf "$work"
-}
-trap cleanup EXIT
-cd "$work" || exit 99
 
-count=0
-failed=0
-check() { # check STATUS DESCRIPTION
-    count=$((count + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failed=$((failed + 1))
-        sed 's/^/# /' log 2>/dev/null
-    fi
-}
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
-
-# serve ARGS...: start the back-end on the socket s and wait until it listens
-serve() {
-    coproc READY { exec 3>&1; exec "$blk" --socket-path=s --ready-fd=3 --reconnect "$@" 2>log; }
-    pid=$READY_PID
-    read -rt 20 -u "${READY[0]}" _
-}
-stop() {
-    kill "$pid"
-    wait "$pid"
-    local status=$?
-    pid=
-    return $status
-}
 # refused PATTERN ARGS...: ends with an error that matches
 refused() {
     local pattern=$1
@@ -144,7 +103,7 @@ check $? 'nothing to serve is a usage error'
 "$blk" --print-capabilities >out 2>log && grep -q '"type": "block"' out
 check $? '--print-capabilities'
 for option in $("$blk" --help | grep -o '^  --[a-z-]*'); do
-    grep -q -- "$option" "${abs_top_srcdir:-$builddir/..}/data/man/msb-vhost-blk.pod" || missing="${missing:-} $option"
+    grep -q -- "$option" "$srcdir/data/man/msb-vhost-blk.pod" || missing="${missing:-} $option"
 done
 [ -z "${missing:-}" ]
 check $? "the manual page has every option${missing:+, not$missing}"
@@ -165,5 +124,4 @@ serve --blk-file=image
     [ "$(awk '/^CapEff:/ { print $2 }' /proc/"$pid"/status)" = 0000000000000000 ]
 check $? 'the serving process is confined'
 stop
-echo "1..$count"
-[ $failed = 0 ]
+finish

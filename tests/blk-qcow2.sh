@@ -1,51 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # qcow2 images made by qemu-img read as qemu-img reads them; broken ones are refused by name.
-set -u
-builddir=${abs_top_builddir:-$PWD}
-blk=$builddir/vhost-blk/msb-vhost-blk
-dump=$builddir/tests/unit/blk/blk-dump
 for tool in qemu-img qemu-io python3; do
     command -v $tool >/dev/null || { echo "1..0 # SKIP $tool is not installed"; exit 77; }
 done
-work=$(mktemp -d "$PWD/blk-qcow2.XXXXXX")
-pid=
-cleanup() {
-    [ -z "$pid" ] || kill "$pid" 2>/dev/null
-    wait
-    rm -rf "$work"
-}
-trap cleanup EXIT
-cd "$work" || exit 99
-count=0
-failed=0
-check() { # check STATUS DESCRIPTION
-    count=$((count + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failed=$((failed + 1))
-        sed 's/^/# /' log 2>/dev/null
-    fi
-}
+# shellcheck source=tests/lib/blk.bash
+. "$(dirname "$0")/lib/blk.bash"
 
 # same IMAGE DESCRIPTION [ENGINE]: we read what qemu-img reads
 same() {
     local r=1
-    rm -f s ours theirs
-    coproc READY { exec 3>&1; exec "$blk" --socket-path=s --ready-fd=3 --read-only --format=qcow2 --blk-file="$1" \
-        --engine="${3:-auto}" 2>log; }
-    pid=$READY_PID
-    read -rt 20 -u "${READY[0]}" _
+    rm -f ours theirs
+    serve --read-only --format=qcow2 --blk-file="$1" --engine="${3:-auto}"
     if "$dump" s ours >>log 2>&1; then
         qemu-img convert -f qcow2 -O raw "$1" theirs 2>>log && cmp ours theirs >>log 2>&1
         r=$?
     fi
-    kill "$pid" 2>/dev/null
-    # Also its end has to be an orderly one: freeing is under the system call filter too.
-    wait "$pid" 2>/dev/null || r=1
-    pid=
+    # Its end has to be an orderly one too: freeing is under the system call filter.
+    stop || r=1
     check $r "$2"
 }
 # refused IMAGE PATTERN DESCRIPTION
@@ -167,15 +139,12 @@ refused vmdk 'format "vmdk"' 'a backing file of another format'
 
 # A table that points nowhere: the read fails, nothing else.
 patch $((0x30000)) Q 0x80000000ffff0000
-rm -f s
-"$blk" --socket-path=s --read-only --format=qcow2 --blk-file=broken --reconnect 2>log &
-pid=$!
+serve --read-only --format=qcow2 --blk-file=broken
 ! "$dump" s ours >out 2>&1
 check $? 'an L2 table outside of the file is an error of the read'
-kill -0 $pid
+kill -0 "$pid"
 check $? 'which the back-end survives'
 "$blk" --socket-path=t --format=qcow2 --blk-file=image >out 2>log
 [ $? = 2 ]
 check $? 'writing is refused'
-echo "1..$count"
-[ $failed = 0 ]
+finish

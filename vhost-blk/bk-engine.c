@@ -30,7 +30,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mb-cleanup.h"
@@ -69,15 +68,6 @@ struct bk_engine {
 };
 
 static const uint8_t zeros[ZEROS_SIZE] __attribute__((aligned(4096)));
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static bool
 budget_allows(struct budget *b)
@@ -222,9 +212,9 @@ try_write(struct bk_engine *e, struct bk_xfer *x)
 
     if (x->dsync || !budget_allows(&e->writes))
         return BK_PENDING;
-    start = now_ns();
+    start = bk_now_ns();
     status = rw_result(x, bk_blocking_run(x));
-    if (now_ns() - start > SLOW_NS)
+    if (bk_now_ns() - start > SLOW_NS)
         e->writes.skip = SLOW_SKIP;
     return status;
 }
@@ -308,11 +298,11 @@ run_syncs(struct bk_engine *e)
         }
         /* What has completed so far shall not wait for the disk. */
         e->burst_end(e->opaque);
-        start = now_ns();
+        start = bk_now_ns();
         do {
             rc = bk_blocking_run(&e->sync);
         } while (rc == -EINTR);
-        if (now_ns() - start > 2 * SLOW_NS)
+        if (bk_now_ns() - start > 2 * SLOW_NS)
             e->syncs.skip = SLOW_SKIP;
         sync_finished(e, rc);
     }

@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include "bk-file.h"
 #include "mb-macros.h"
@@ -58,6 +59,16 @@ struct bk_xfer {
     bool by_writing;
     int result;
 };
+
+/* Monotonic clock, for budgets and polling. */
+static inline uint64_t
+bk_now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
 
 /* ---- the process ------------------------------------------------------------ */
 

@@ -24,7 +24,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mb-cleanup.h"
@@ -57,15 +56,6 @@ struct bk_queue {
     struct bk_req *reqs, *free;
     struct iovec *iov;
 };
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static inline void
 cpu_relax(void)
@@ -214,7 +204,7 @@ look(struct bk_queue *bq)
 
     if (bq->poll_ns == 0)
         return false;
-    now = now_ns();
+    now = bk_now_ns();
     until = now + bq->poll_ns;
     do {
         if (look_briefly(bq)) {
@@ -222,7 +212,7 @@ look(struct bk_queue *bq)
             return true;
         }
         last = now;
-        now = now_ns();
+        now = bk_now_ns();
         if (now - last > POLL_GAP_NS) {
             rest(bq, now);
             return vh_queue_ready(bq->vq);
@@ -235,7 +225,7 @@ look(struct bk_queue *bq)
 void
 bk_queue_process(struct bk_queue *bq)
 {
-    uint64_t now = now_ns();
+    uint64_t now = bk_now_ns();
     uint64_t turn_end = now + TURN_NS;
 
     adapt(bq, now);
@@ -245,14 +235,14 @@ bk_queue_process(struct bk_queue *bq)
             burst(bq);
             if (vh_queue_is_broken(bq->vq))
                 return;
-            if (now_ns() > turn_end) {
+            if (bk_now_ns() > turn_end) {
                 eventfd_write(bq->again_fd, 1);
                 return;
             }
         } while (!bq->starved && look(bq));
         /* Without a free request new ones can wait: those that complete come back here. */
     } while (vh_queue_enable_kick(bq->vq) && !bq->starved);
-    bq->slept_at = now_ns();
+    bq->slept_at = bk_now_ns();
 }
 
 /* Completions were delivered outside of bk_queue_process(). */
