@@ -98,31 +98,36 @@ mp_put_raw(struct mp_enc *e, const void *p, size_t n)
         memcpy(out, p, n);
 }
 
+/* The low n bytes of v, lowest first. */
+static void
+put_number(struct mp_enc *e, uint64_t v, size_t n)
+{
+    v = htole64(v);
+    mp_put_raw(e, &v, n);
+}
+
 void
 mp_put_u8(struct mp_enc *e, uint8_t v)
 {
-    mp_put_raw(e, &v, 1);
+    put_number(e, v, sizeof(v));
 }
 
 void
 mp_put_u16(struct mp_enc *e, uint16_t v)
 {
-    v = htole16(v);
-    mp_put_raw(e, &v, sizeof(v));
+    put_number(e, v, sizeof(v));
 }
 
 void
 mp_put_u32(struct mp_enc *e, uint32_t v)
 {
-    v = htole32(v);
-    mp_put_raw(e, &v, sizeof(v));
+    put_number(e, v, sizeof(v));
 }
 
 void
 mp_put_u64(struct mp_enc *e, uint64_t v)
 {
-    v = htole64(v);
-    mp_put_raw(e, &v, sizeof(v));
+    put_number(e, v, sizeof(v));
 }
 
 void
@@ -182,45 +187,40 @@ dec_take(struct mp_dec *d, size_t n)
     return p;
 }
 
+/* A number of n bytes, lowest first; 0 after an error. */
+static uint64_t
+get_number(struct mp_dec *d, size_t n)
+{
+    const uint8_t *p = dec_take(d, n);
+    uint64_t v = 0;
+
+    if (p)
+        memcpy(&v, p, n);
+    return le64toh(v);
+}
+
 uint8_t
 mp_get_u8(struct mp_dec *d)
 {
-    const uint8_t *p = dec_take(d, 1);
-
-    return p ? *p : 0;
+    return (uint8_t)get_number(d, 1);
 }
 
 uint16_t
 mp_get_u16(struct mp_dec *d)
 {
-    const uint8_t *p = dec_take(d, 2);
-    uint16_t v = 0;
-
-    if (p)
-        memcpy(&v, p, sizeof(v));
-    return le16toh(v);
+    return (uint16_t)get_number(d, 2);
 }
 
 uint32_t
 mp_get_u32(struct mp_dec *d)
 {
-    const uint8_t *p = dec_take(d, 4);
-    uint32_t v = 0;
-
-    if (p)
-        memcpy(&v, p, sizeof(v));
-    return le32toh(v);
+    return (uint32_t)get_number(d, 4);
 }
 
 uint64_t
 mp_get_u64(struct mp_dec *d)
 {
-    const uint8_t *p = dec_take(d, 8);
-    uint64_t v = 0;
-
-    if (p)
-        memcpy(&v, p, sizeof(v));
-    return le64toh(v);
+    return get_number(d, 8);
 }
 
 const uint8_t *
