@@ -45,8 +45,9 @@ cpio_add(Cpio *cpio, const char *name, guint32 mode, dev_t device, const void *d
     guint32 inode = strcmp(name, "TRAILER!!!") == 0 ? 0 : cpio->next_inode++;
     guint name_size = (guint)strlen(name) + 1;
 
-    header = g_strdup_printf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode, mode, 0u, 0u,
-                             S_ISDIR(mode) ? 2u : 1u, 0u, n, 0u, 0u, major(device), minor(device), name_size, 0u);
+    header =
+        g_strdup_printf("070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X", inode, mode, 0u, 0u,
+                        S_ISDIR(mode) ? 2u : 1u, 0u, n, 0u, 0u, major(device), minor(device), name_size, 0u);
     g_byte_array_append(cpio->bytes, (const guint8 *)header, (guint)strlen(header));
     g_byte_array_append(cpio->bytes, (const guint8 *)name, name_size);
     pad4(cpio->bytes);
@@ -56,7 +57,8 @@ cpio_add(Cpio *cpio, const char *name, guint32 mode, dev_t device, const void *d
 }
 
 static gboolean
-cpio_add_file(Cpio *cpio, const char *name, guint32 mode, const char *path, const char *sha256, GError **error)
+cpio_add_file(Cpio *cpio, const char *name, guint32 mode, const char *path, const char *sha256,
+              GError **error)
 {
     g_autoptr(GError) local = NULL;
     g_autofree char *data = NULL;
@@ -73,9 +75,10 @@ cpio_add_file(Cpio *cpio, const char *name, guint32 mode, const char *path, cons
     }
     sum = sha256 ? g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)data, n) : NULL;
     if (sum && strcmp(sum, sha256) != 0) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "'%s' is not what it was when the kernel was imported; remove the kernel and import it again",
-                    path);
+        g_set_error(
+            error, MSB_ERROR, MSB_ERROR_CORRUPT,
+            "'%s' is not what it was when the kernel was imported; remove the kernel and import it again",
+            path);
         return FALSE;
     }
     cpio_add(cpio, name, mode, 0, data, (guint32)n);
@@ -87,7 +90,7 @@ msb_initrd_write(int fd, const char *agent, const char *boot_dir, const GPtrArra
 {
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     g_autoptr(GString) load = g_string_new(NULL);
-    Cpio cpio = { .bytes = bytes, .next_inode = 1 };
+    Cpio cpio = {.bytes = bytes, .next_inode = 1};
 
     cpio_add(&cpio, "dev", S_IFDIR | 0755, 0, NULL, 0);
     cpio_add(&cpio, "dev/console", S_IFCHR | 0600, makedev(5, 1), NULL, 0);

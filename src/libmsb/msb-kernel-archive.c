@@ -89,8 +89,8 @@ unpack_raw(struct archive *archive, const char *what, int fd, guint64 limit, gui
 }
 
 gboolean
-msb_archive_unpack_bytes(const guint8 *bytes, gsize n, const char *what, int fd, guint64 limit, guint64 *written,
-                         GError **error)
+msb_archive_unpack_bytes(const guint8 *bytes, gsize n, const char *what, int fd, guint64 limit,
+                         guint64 *written, GError **error)
 {
     struct archive *archive = msb_archive_reader_new();
     gboolean ok;

@@ -26,16 +26,16 @@
 
 /* Linux boot protocol, offsets in the first sectors. */
 #define SETUP_SECTS 0x1f1
-#define BOOT_FLAG 0x1fe         /* u16 0xaa55 */
-#define HEADER_MAGIC 0x202      /* "HdrS" */
-#define PROTOCOL_VERSION 0x206  /* u16 */
-#define PAYLOAD_OFFSET 0x248    /* u32, from the end of the setup sectors */
-#define PAYLOAD_LENGTH 0x24c    /* u32 */
+#define BOOT_FLAG 0x1fe        /* u16 0xaa55 */
+#define HEADER_MAGIC 0x202     /* "HdrS" */
+#define PROTOCOL_VERSION 0x206 /* u16 */
+#define PAYLOAD_OFFSET 0x248   /* u32, from the end of the setup sectors */
+#define PAYLOAD_LENGTH 0x24c   /* u32 */
 #define HEADER_END 0x250
 #define SECTOR 512
 
-#define NOTE_PHYS32_ENTRY 18    /* XEN_ELFNOTE_PHYS32_ENTRY, name "Xen" */
-#define MAX_RELEASE 64          /* utsname.release is 65 bytes */
+#define NOTE_PHYS32_ENTRY 18 /* XEN_ELFNOTE_PHYS32_ENTRY, name "Xen" */
+#define MAX_RELEASE 64       /* utsname.release is 65 bytes */
 
 static gboolean
 corrupt(GError **error, const char *what, const char *why)
@@ -45,14 +45,17 @@ corrupt(GError **error, const char *what, const char *why)
 }
 
 gboolean
-msb_bzimage_find_payload(const guint8 *image, gsize n, const char *what, gsize *offset, gsize *length, GError **error)
+msb_bzimage_find_payload(const guint8 *image, gsize n, const char *what, gsize *offset, gsize *length,
+                         GError **error)
 {
     gsize start, size, setup;
 
-    if (n < HEADER_END || mb_get_le16(image + BOOT_FLAG) != 0xaa55 || memcmp(image + HEADER_MAGIC, "HdrS", 4) != 0)
+    if (n < HEADER_END || mb_get_le16(image + BOOT_FLAG) != 0xaa55 ||
+        memcmp(image + HEADER_MAGIC, "HdrS", 4) != 0)
         return corrupt(error, what, "it is neither an x86 bzImage nor an ELF file");
     if (mb_get_le16(image + PROTOCOL_VERSION) < 0x208)
-        return corrupt(error, what, "its boot protocol is older than 2.08 and does not tell where the kernel is");
+        return corrupt(error, what,
+                       "its boot protocol is older than 2.08 and does not tell where the kernel is");
     setup = image[SETUP_SECTS] ? image[SETUP_SECTS] : 4;
     start = (setup + 1) * SECTOR + mb_get_le32(image + PAYLOAD_OFFSET);
     size = mb_get_le32(image + PAYLOAD_LENGTH);
@@ -77,7 +80,7 @@ unpack_payload(const guint8 *image, gsize n, const char *what, int fd, GError **
     payload = image + offset;
     expected = mb_get_le32(payload + length - 4);
     if (!(payload[0] == 0x1f && payload[1] == 0x8b))
-        length -= 4;    /* the appended size is no part of the compressed stream */
+        length -= 4; /* the appended size is no part of the compressed stream */
     if (!msb_archive_unpack_bytes(payload, length, what, fd, MSB_KERNEL_MAX_VMLINUX, &written, error))
         return FALSE;
     if (written != expected)

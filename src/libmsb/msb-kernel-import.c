@@ -36,12 +36,12 @@
 
 typedef struct {
     MsbHome *home;
-    const char *source;      /* for messages */
+    const char *source; /* for messages */
     char *staging;
-    int staging_fd;          /* holds its lock */
+    int staging_fd; /* holds its lock */
     char *vmlinuz;
-    char *version;           /* of the module tree, once known */
-    guint64 bytes;           /* taken so far */
+    char *version; /* of the module tree, once known */
+    guint64 bytes; /* taken so far */
     guint entries;
     MsbProgressFunc progress;
     gpointer data;
@@ -141,8 +141,8 @@ place_of(Import *im, const char *name, GError **error)
     if (g_strv_length(parts) < 4 || strcmp(parts[0], "lib") != 0 || strcmp(parts[1], "modules") != 0)
         return NULL;
     if (!msb_kernel_version_is_valid(parts[2])) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has modules for the impossible kernel version '%s'",
-                    im->source, parts[2]);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
+                    "'%s' has modules for the impossible kernel version '%s'", im->source, parts[2]);
         return NULL;
     }
     if (!im->version)
@@ -187,7 +187,8 @@ take_entry(Import *im, struct archive *archive, struct archive_entry *entry, GEr
     guint64 limit, written = 0;
 
     if (++im->entries > MSB_KERNEL_MAX_ENTRIES) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has more files than any kernel package", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "'%s' has more files than any kernel package",
+                    im->source);
         return FALSE;
     }
     if (!name || archive_entry_filetype(entry) != AE_IFREG || archive_entry_hardlink(entry))
@@ -242,7 +243,8 @@ read_member(struct archive *inner, void *data, const void **buffer)
 
     if (n < 0)
         archive_set_error(inner, EIO, "%s",
-                          archive_error_string(member->outer) ? archive_error_string(member->outer) : "unreadable");
+                          archive_error_string(member->outer) ? archive_error_string(member->outer)
+                                                              : "unreadable");
     *buffer = member->buffer;
     return n < 0 ? -1 : n;
 }
@@ -276,7 +278,8 @@ take_package(Import *im, struct archive *archive, GError **error)
     int result = archive_read_next_header(archive, &entry);
 
     if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' is not a kernel package (.deb or .rpm)", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' is not a kernel package (.deb or .rpm)",
+                    im->source);
         return FALSE;
     }
     if ((archive_format(archive) & ARCHIVE_FORMAT_BASE_MASK) != ARCHIVE_FORMAT_AR)
@@ -315,11 +318,13 @@ unpack_package(Import *im, GError **error)
     if (ok && !g_file_test(im->vmlinuz, G_FILE_TEST_EXISTS)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
                     "'%s' has no kernel image; a metapackage only names the one to download "
-                    "(linux-image-<version>-cloud-amd64)", im->source);
+                    "(linux-image-<version>-cloud-amd64)",
+                    im->source);
         return FALSE;
     }
     if (ok && !im->version) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' has a kernel image, but no modules", im->source);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "'%s' has a kernel image, but no modules",
+                    im->source);
         return FALSE;
     }
     return ok;
@@ -362,7 +367,7 @@ copy_tree_file(Import *im, const char *path, const char *relative, GError **erro
 static gboolean
 copy_modules(Import *im, const char *dir, GError **error)
 {
-    char *paths[] = { (char *)dir, NULL };
+    char *paths[] = {(char *)dir, NULL};
     FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
     gsize prefix = strlen(dir);
     gboolean ok = TRUE;
@@ -399,8 +404,8 @@ check_vmlinux(Import *im, const char *vmlinux, GError **error)
         return FALSE;
     release = msb_vmlinux_dup_release(bytes, n);
     if (release && strcmp(release, im->version) != 0) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID, "the kernel is version '%s', the modules are for '%s'",
-                    release, im->version);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_INVALID,
+                    "the kernel is version '%s', the modules are for '%s'", release, im->version);
         return FALSE;
     }
     return TRUE;
@@ -410,7 +415,7 @@ check_vmlinux(Import *im, const char *vmlinux, GError **error)
 static gboolean
 write_modules_image(const char *tree, const char *path, GError **error)
 {
-    MsbLayerOptions options = { .squash_owner = TRUE };
+    MsbLayerOptions options = {.squash_owner = TRUE};
     mb_autofd int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 
     if (fd < 0)
@@ -468,7 +473,8 @@ write_bundle(Import *im, const char *bundle, GError **error)
     if (!msb_kernel_unpack_vmlinux(im->vmlinuz, vmlinux, error) || !check_vmlinux(im, vmlinux, error))
         return FALSE;
     report(im, "modules");
-    if (!msb_modules_run_depmod(im->staging, im->version, error) || !add_boot_modules(tree, bundle, array, error))
+    if (!msb_modules_run_depmod(im->staging, im->version, error) ||
+        !add_boot_modules(tree, bundle, array, error))
         return FALSE;
     report(im, "image");
     if (!write_modules_image(tree, image, error))
@@ -495,7 +501,8 @@ publish(Import *im, const char *bundle, GError **error)
         if (errno != EEXIST && errno != ENOTEMPTY)
             return msb_error_set_errno(error, errno, "cannot create '%s'", target);
         g_set_error(error, MSB_ERROR, MSB_ERROR_EXISTS,
-                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version, im->version);
+                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version,
+                    im->version);
         return FALSE;
     }
     return g_file_test(link, G_FILE_TEST_EXISTS) || msb_kernel_point_default(im->home, im->version, error);
@@ -509,7 +516,8 @@ finish(Import *im, GError **error)
 
     if (g_file_test(target, G_FILE_TEST_EXISTS)) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_EXISTS,
-                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version, im->version);
+                    "there is a kernel '%s' already; 'msb kernel rm %s' removes it", im->version,
+                    im->version);
         return NULL;
     }
     if (!write_bundle(im, bundle, error) || !publish(im, bundle, error))
@@ -518,9 +526,11 @@ finish(Import *im, GError **error)
 }
 
 MsbKernel *
-msb_kernel_import_package(MsbHome *home, const char *package, MsbProgressFunc progress, gpointer data, GError **error)
+msb_kernel_import_package(MsbHome *home, const char *package, MsbProgressFunc progress, gpointer data,
+                          GError **error)
 {
-    g_auto(Import) im = { .home = home, .staging_fd = -1, .source = package, .progress = progress, .data = data };
+    g_auto(Import)
+        im = {.home = home, .staging_fd = -1, .source = package, .progress = progress, .data = data};
 
     if (!import_begin(&im, error) || !unpack_package(&im, error))
         return NULL;
@@ -531,7 +541,8 @@ MsbKernel *
 msb_kernel_import_files(MsbHome *home, const char *vmlinuz, const char *modules_dir, MsbProgressFunc progress,
                         gpointer data, GError **error)
 {
-    g_auto(Import) im = { .home = home, .staging_fd = -1, .source = vmlinuz, .progress = progress, .data = data };
+    g_auto(Import)
+        im = {.home = home, .staging_fd = -1, .source = vmlinuz, .progress = progress, .data = data};
     g_autofree char *dir = g_canonicalize_filename(modules_dir, NULL);
     g_autofree char *version = g_path_get_basename(dir);
 

@@ -29,25 +29,19 @@ static const struct {
     const char *name;
     gboolean required;
 } wanted[] = {
-    { "virtio_mmio", TRUE },
-    { "virtio_blk", TRUE },
-    { "virtio_console", TRUE },
-    { "erofs", TRUE },
-    { "overlay", TRUE },
-    { "ext4", TRUE },
-    { "virtiofs", TRUE },
-    { "virtio_rng", FALSE },
-    { "button", FALSE },        /* the ACPI power button: virsh shutdown */
+    {"virtio_mmio", TRUE}, {"virtio_blk", TRUE}, {"virtio_console", TRUE}, {"erofs", TRUE},
+    {"overlay", TRUE},     {"ext4", TRUE},       {"virtiofs", TRUE},       {"virtio_rng", FALSE},
+    {"button", FALSE}, /* the ACPI power button: virsh shutdown */
 };
 
 typedef struct {
-    GHashTable *files;      /* name -> relative path */
-    GHashTable *needs;      /* name -> GPtrArray of relative paths */
-    GHashTable *builtin;    /* set of names */
-    GHashTable *pre;        /* name -> GPtrArray of names, soft dependencies to load before */
-    GPtrArray *aliases;     /* pattern, name, pattern, name, ... */
-    GHashTable *visited;    /* set of names */
-    GPtrArray *order;       /* relative paths */
+    GHashTable *files;   /* name -> relative path */
+    GHashTable *needs;   /* name -> GPtrArray of relative paths */
+    GHashTable *builtin; /* set of names */
+    GHashTable *pre;     /* name -> GPtrArray of names, soft dependencies to load before */
+    GPtrArray *aliases;  /* pattern, name, pattern, name, ... */
+    GHashTable *visited; /* set of names */
+    GPtrArray *order;    /* relative paths */
 } Modules;
 
 static void
@@ -110,7 +104,8 @@ read_lines(const char *dir, const char *name, gboolean optional, GError **error)
     if (!g_file_get_contents(path, &text, &n, &local)) {
         if (optional && g_error_matches(local, G_FILE_ERROR, G_FILE_ERROR_NOENT))
             return g_new0(char *, 1);
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "the module tree cannot be used: %s", local->message);
+        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "the module tree cannot be used: %s",
+                    local->message);
         return NULL;
     }
     if (n > MAX_INDEX_FILE || memchr(text, '\0', n)) {
@@ -136,7 +131,8 @@ load_dep(Modules *m, const char *dir, GError **error)
             continue;
         *colon = '\0';
         if (!path_is_safe(lines[i])) {
-            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "modules.dep names the unsafe path '%s'", lines[i]);
+            g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT, "modules.dep names the unsafe path '%s'",
+                        lines[i]);
             return FALSE;
         }
         list = g_ptr_array_new_with_free_func(g_free);
@@ -225,7 +221,7 @@ load_builtin_aliases(Modules *m, const char *dir)
     size_t n = 0;
 
     if (mb_read_file_at(AT_FDCWD, path, MAX_INDEX_FILE, &text, &n) < 0)
-        return;    /* older kernels have none */
+        return; /* older kernels have none */
     for (const char *p = text; p < text + n; p += strlen(p) + 1) {
         const char *alias = strstr(p, ".alias=");
 
@@ -272,7 +268,7 @@ gboolean
 msb_modules_run_depmod(const char *base, const char *version, GError **error)
 {
     /* An ordinary user's PATH often lacks the directories of the administrator's programs. */
-    static const char *const places[] = { "/usr/sbin/depmod", "/sbin/depmod", "/usr/bin/depmod" };
+    static const char *const places[] = {"/usr/sbin/depmod", "/sbin/depmod", "/usr/bin/depmod"};
     g_autofree char *depmod = g_find_program_in_path("depmod");
 
     for (guint i = 0; !depmod && i < G_N_ELEMENTS(places); i++)
@@ -283,13 +279,14 @@ msb_modules_run_depmod(const char *base, const char *version, GError **error)
                             "depmod is not installed; it comes with the package kmod");
         return FALSE;
     }
-    return msb_process_run((const char *const[]){ depmod, "-b", base, version, NULL }, DEPMOD_TIMEOUT_MS, NULL, error);
+    return msb_process_run((const char *const[]){depmod, "-b", base, version, NULL}, DEPMOD_TIMEOUT_MS, NULL,
+                           error);
 }
 
 char **
 msb_modules_pick(const char *dir, GError **error)
 {
-    g_auto(Modules) m = { 0 };
+    g_auto(Modules) m = {0};
 
     modules_init(&m);
     if (!load_dep(&m, dir, error) || !load_builtin(&m, dir, error) || !load_softdep(&m, dir, error) ||

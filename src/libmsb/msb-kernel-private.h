@@ -57,8 +57,8 @@ gboolean msb_kernel_point_default(MsbHome *home, const char *version, GError **e
  * those for which libarchive would start other programs. Free with archive_read_free(). */
 struct archive *msb_archive_reader_new(void);
 /* Copy the data of the current entry to fd, at most limit bytes. *written (may be NULL) is set. */
-gboolean msb_archive_copy_data(struct archive *archive, const char *what, int fd, guint64 limit, guint64 *written,
-                               GError **error);
+gboolean msb_archive_copy_data(struct archive *archive, const char *what, int fd, guint64 limit,
+                               guint64 *written, GError **error);
 /* Decompress bytes (in any of those forms; plain bytes are copied) to fd. */
 gboolean msb_archive_unpack_bytes(const guint8 *bytes, gsize n, const char *what, int fd, guint64 limit,
                                   guint64 *written, GError **error);
@@ -71,8 +71,8 @@ gboolean msb_archive_write_all(int fd, const void *bytes, gsize n, const char *w
 
 /* Where the compressed payload of a bzImage lies (Linux boot protocol 2.08 or later,
  * Documentation/arch/x86/boot.rst). */
-gboolean msb_bzimage_find_payload(const guint8 *image, gsize n, const char *what, gsize *offset, gsize *length,
-                                  GError **error);
+gboolean msb_bzimage_find_payload(const guint8 *image, gsize n, const char *what, gsize *offset,
+                                  gsize *length, GError **error);
 /* image is a bzImage or an ELF kernel: write the ELF to out_path (new). */
 gboolean msb_kernel_unpack_vmlinux(const char *image, const char *out_path, GError **error);
 /* Fails with UNSUPPORTED if the ELF file has no PVH entry note (XEN_ELFNOTE_PHYS32_ENTRY). */
@@ -94,7 +94,8 @@ char *msb_module_name(const char *path);
 /* ---- initrd ------------------------------------------------------------------------ */
 
 /* Write a newc archive with agent as /init and the modules of boot_dir to fd. */
-gboolean msb_initrd_write(int fd, const char *agent, const char *boot_dir, const GPtrArray *modules, GError **error);
+gboolean msb_initrd_write(int fd, const char *agent, const char *boot_dir, const GPtrArray *modules,
+                          GError **error);
 
 G_END_DECLS
 

@@ -31,8 +31,8 @@ struct _MsbKernel {
     char *dir;
     char *vmlinux;
     char *modules_image;
-    GPtrArray *boot_modules;   /* of MsbBootModule, in load order */
-    gint64 created;            /* microseconds, real time */
+    GPtrArray *boot_modules; /* of MsbBootModule, in load order */
+    gint64 created;          /* microseconds, real time */
     guint64 size;
     gboolean is_default;
 };
@@ -212,9 +212,10 @@ load_bundle(MsbHome *home, const char *version, const char *default_version, GEr
         return NULL;
     if (stat(kernel->vmlinux, &vmlinux) < 0 || stat(kernel->modules_image, &modules) < 0 ||
         !load_boot_modules(kernel, object)) {
-        g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "the kernel bundle '%s' is damaged; remove it with 'msb kernel rm %s' and import it again",
-                    version, version);
+        g_set_error(
+            error, MSB_ERROR, MSB_ERROR_CORRUPT,
+            "the kernel bundle '%s' is damaged; remove it with 'msb kernel rm %s' and import it again",
+            version, version);
         return NULL;
     }
     kernel->created = json_object_get_int_member_with_default(object, "created", 0);
@@ -230,21 +231,24 @@ msb_kernel_lookup(MsbHome *home, const char *version, GError **error)
     MsbKernel *kernel;
 
     if (!version && !default_version) {
-        g_set_error_literal(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                            "there is no kernel yet; import one with 'msb kernel import PACKAGE' (on Debian: "
-                            "linux-image-*-cloud-amd64 as 'apt-get download' gets it, which need not be installed)");
+        g_set_error_literal(
+            error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
+            "there is no kernel yet; import one with 'msb kernel import PACKAGE' (on Debian: "
+            "linux-image-*-cloud-amd64 as 'apt-get download' gets it, which need not be installed)");
         return NULL;
     }
     if (!version)
         version = default_version;
-    kernel = msb_kernel_version_is_valid(version) ? load_bundle(home, version, default_version, &local) : NULL;
+    kernel =
+        msb_kernel_version_is_valid(version) ? load_bundle(home, version, default_version, &local) : NULL;
     if (kernel)
         return kernel;
     if (local && !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND))
         g_propagate_error(error, g_steal_pointer(&local));
     else
         g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_FOUND,
-                    "there is no kernel '%s'; 'msb kernel ls' lists them, 'msb kernel import' adds one", version);
+                    "there is no kernel '%s'; 'msb kernel ls' lists them, 'msb kernel import' adds one",
+                    version);
     return NULL;
 }
 
@@ -321,7 +325,8 @@ remove_bundle(MsbHome *home, const char *version, GError **error)
             return FALSE;
         }
         g_set_error(error, MSB_ERROR, MSB_ERROR_IN_USE,
-                    "the kernel '%s' is used by a running sandbox; stop it first ('msb ls --running')", version);
+                    "the kernel '%s' is used by a running sandbox; stop it first ('msb ls --running')",
+                    version);
         return FALSE;
     }
     if (!msb_paths_remove_tree(trash, error))

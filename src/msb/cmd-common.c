@@ -69,7 +69,8 @@ cmd_join_argv(const char *const *argv)
     g_autoptr(GString) text = g_string_new(NULL);
 
     for (guint i = 0; argv && argv[i]; i++) {
-        gsize plain = strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+");
+        gsize plain =
+            strspn(argv[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,@%+");
         g_autofree char *quoted = argv[i][0] && !argv[i][plain] ? g_strdup(argv[i]) : g_shell_quote(argv[i]);
 
         g_string_append_printf(text, "%s%s", i ? " " : "", quoted);
@@ -83,10 +84,10 @@ static char *arg_format;
 static gboolean arg_quiet;
 
 const CmdOption cmd_list_options[] = {
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
-      "table json" },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
+     "table json"},
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("names only"), CMD_VALUE_ANY, NULL},
+    {0},
 };
 
 gboolean

@@ -30,7 +30,8 @@ print_sandboxes(MsbHome *home, CmdValue value)
     g_autoptr(GPtrArray) list = msb_sandbox_list(home, NULL);
 
     for (guint i = 0; list && i < list->len; i++) {
-        gboolean running = value != CMD_VALUE_SANDBOX && msb_sandbox_get_state(list->pdata[i]) == MSB_STATE_RUNNING;
+        gboolean running =
+            value != CMD_VALUE_SANDBOX && msb_sandbox_get_state(list->pdata[i]) == MSB_STATE_RUNNING;
 
         if (value == CMD_VALUE_SANDBOX || running == (value == CMD_VALUE_RUNNING))
             puts(msb_sandbox_get_name(list->pdata[i]));
@@ -41,7 +42,7 @@ print_sandboxes(MsbHome *home, CmdValue value)
 static void
 print_images(MsbHome *home)
 {
-    static const char *const prefixes[] = { "docker.io/library/", "docker.io/", "" };
+    static const char *const prefixes[] = {"docker.io/library/", "docker.io/", ""};
     g_autoptr(GPtrArray) list = msb_image_list(home, NULL);
 
     for (guint i = 0; list && i < list->len; i++) {
@@ -163,7 +164,7 @@ complete(const CmdCommand *command, const char *const *words, guint n)
         const CmdCommand *child;
 
         if (strcmp(words[i], "--") == 0)
-            return 0;           /* the guest's command line, or operands that look like options */
+            return 0; /* the guest's command line, or operands that look like options */
         if (words[i][0] == '-') {
             const CmdOption *option = awaits_value(command, words[i]);
 
@@ -244,7 +245,7 @@ const CmdCommand cmd_completion = {
     .synopsis = N_("bash"),
     .summary = N_("Print the completion script for a shell"),
     .details = N_("For one session: source <(msb completion bash)"),
-    .operands = (const CmdValue[]){ CMD_VALUE_WORDS, CMD_VALUE_END },
+    .operands = (const CmdValue[]){CMD_VALUE_WORDS, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_completion,

@@ -32,7 +32,7 @@ gboolean cmd_config_timings;
 
 /* In the order they were given, which matters: a later variable replaces an earlier one. */
 static GPtrArray *env;
-static GPtrArray *mounts;   /* of MsbMount */
+static GPtrArray *mounts; /* of MsbMount */
 
 static gboolean
 add_env(const char *name G_GNUC_UNUSED, const char *value, GError **error G_GNUC_UNUSED)
@@ -61,7 +61,8 @@ add_env_file(const char *name, const char *path, GError **error)
     if (!g_file_get_contents(path, &text, &n, error))
         return FALSE;
     if (n > MAX_ENV_FILE || memchr(text, '\0', n))
-        return msb_error_set(error, MSB_ERROR_INVALID, _("'%s' is not a file of environment variables"), path);
+        return msb_error_set(error, MSB_ERROR_INVALID, _("'%s' is not a file of environment variables"),
+                             path);
     lines = g_strsplit(text, "\n", -1);
     for (guint i = 0; lines[i]; i++) {
         const char *line = g_strchug(lines[i]);
@@ -82,9 +83,9 @@ add_mount(const char *name, const char *value, GError **error)
         const char *name;
         MsbMountFlag flag;
     } flags[] = {
-        { "volume", MSB_MOUNT_FLAG_VOLUME },     { "mount-dir", MSB_MOUNT_FLAG_DIR },
-        { "mount-file", MSB_MOUNT_FLAG_FILE },   { "mount-named", MSB_MOUNT_FLAG_NAMED },
-        { "mount-disk", MSB_MOUNT_FLAG_DISK },   { "tmpfs", MSB_MOUNT_FLAG_TMPFS },
+        {"volume", MSB_MOUNT_FLAG_VOLUME},   {"mount-dir", MSB_MOUNT_FLAG_DIR},
+        {"mount-file", MSB_MOUNT_FLAG_FILE}, {"mount-named", MSB_MOUNT_FLAG_NAMED},
+        {"mount-disk", MSB_MOUNT_FLAG_DISK}, {"tmpfs", MSB_MOUNT_FLAG_TMPFS},
     };
     MsbMount *mount = NULL;
 
@@ -99,58 +100,62 @@ add_mount(const char *name, const char *value, GError **error)
     return TRUE;
 }
 
-#define STRING(name, letter, target, arg, help, value) \
-    { name, letter, CMD_OPTION_STRING, &target, NULL, arg, help, value, NULL }
-#define MOUNT(name, letter, arg, help) \
-    { name, letter, CMD_OPTION_FUNCTION, NULL, add_mount, arg, help, CMD_VALUE_DIR, NULL }
+#define STRING(name, letter, target, arg, help, value)                                                       \
+    {                                                                                                        \
+        name, letter, CMD_OPTION_STRING, &target, NULL, arg, help, value, NULL                               \
+    }
+#define MOUNT(name, letter, arg, help)                                                                       \
+    {                                                                                                        \
+        name, letter, CMD_OPTION_FUNCTION, NULL, add_mount, arg, help, CMD_VALUE_DIR, NULL                   \
+    }
 
 const CmdOption cmd_config_options[] = {
     STRING("name", 'n', arg_name, N_("NAME"), N_("name the sandbox; with a name it is kept when it ends"),
            CMD_VALUE_ANY),
-    { "cpus", 'c', CMD_OPTION_UINT, &arg_cpus, NULL, N_("N"), N_("number of virtual CPUs (default 1)"), CMD_VALUE_ANY,
-      NULL },
-    { "memory", 'm', CMD_OPTION_SIZE, &arg_memory, NULL, N_("SIZE"),
-      N_("memory: a number of MiB, or with a unit such as 1G (default 512M)"), CMD_VALUE_ANY, NULL },
-    { "env", 'e', CMD_OPTION_FUNCTION, NULL, add_env, N_("NAME[=VALUE]"),
-      N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL },
-    { "env-file", 0, CMD_OPTION_FUNCTION, NULL, add_env_file, N_("FILE"),
-      N_("read environment variables from a file, one per line"), CMD_VALUE_FILE, NULL },
+    {"cpus", 'c', CMD_OPTION_UINT, &arg_cpus, NULL, N_("N"), N_("number of virtual CPUs (default 1)"),
+     CMD_VALUE_ANY, NULL},
+    {"memory", 'm', CMD_OPTION_SIZE, &arg_memory, NULL, N_("SIZE"),
+     N_("memory: a number of MiB, or with a unit such as 1G (default 512M)"), CMD_VALUE_ANY, NULL},
+    {"env", 'e', CMD_OPTION_FUNCTION, NULL, add_env, N_("NAME[=VALUE]"),
+     N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL},
+    {"env-file", 0, CMD_OPTION_FUNCTION, NULL, add_env_file, N_("FILE"),
+     N_("read environment variables from a file, one per line"), CMD_VALUE_FILE, NULL},
     STRING("workdir", 'w', arg_workdir, N_("DIR"), N_("working directory in the guest"), CMD_VALUE_ANY),
     STRING("user", 'u', arg_user, N_("USER[:GROUP]"), N_("run as this user and group, by name or number"),
            CMD_VALUE_ANY),
-    STRING("hostname", 'H', arg_hostname, N_("NAME"), N_("host name of the guest (default: from the sandbox's name)"),
-           CMD_VALUE_ANY),
+    STRING("hostname", 'H', arg_hostname, N_("NAME"),
+           N_("host name of the guest (default: from the sandbox's name)"), CMD_VALUE_ANY),
     STRING("shell", 0, arg_shell, N_("PATH"), N_("shell of the guest (default /bin/sh)"), CMD_VALUE_ANY),
     STRING("entrypoint", 0, arg_entrypoint, N_("PATH"),
            N_("run this instead of the image's entry point; the image's default command is dropped then"),
            CMD_VALUE_ANY),
-    { "label", 0, CMD_OPTION_STRINGS, &arg_labels, NULL, N_("KEY[=VALUE]"), N_("attach a label (repeatable)"),
-      CMD_VALUE_ANY, NULL },
+    {"label", 0, CMD_OPTION_STRINGS, &arg_labels, NULL, N_("KEY[=VALUE]"), N_("attach a label (repeatable)"),
+     CMD_VALUE_ANY, NULL},
     MOUNT("volume", 'v', N_("SOURCE:DEST[:OPTIONS]"),
           N_("mount a directory or file (a path with a slash) or a named volume")),
     MOUNT("mount-dir", 0, N_("DIR:DEST[:OPTIONS]"), N_("mount a directory of the host")),
     MOUNT("mount-file", 0, N_("FILE:DEST[:OPTIONS]"), N_("mount a single file of the host")),
     MOUNT("mount-named", 0, N_("NAME:DEST[:OPTIONS]"), N_("mount a named volume")),
     MOUNT("mount-disk", 0, N_("IMAGE:DEST[:OPTIONS]"), N_("mount the filesystem of a disk image")),
-    { "tmpfs", 0, CMD_OPTION_FUNCTION, NULL, add_mount, N_("DEST[:SIZE][:OPTIONS]"),
-      N_("mount an empty filesystem that lives in memory"), CMD_VALUE_ANY, NULL },
-    { "root-disk", 0, CMD_OPTION_SIZE, &arg_root_disk, NULL, N_("SIZE"),
-      N_("how much the sandbox can write on top of its image (default 4G, allocated as it is used)"), CMD_VALUE_ANY,
-      NULL },
-    { "accel", 0, CMD_OPTION_STRING, &arg_accel, NULL, N_("NAME"),
-      N_("kvm or tcg instead of what suits the machine"), CMD_VALUE_WORDS, "kvm tcg" },
-    { "pull", 0, CMD_OPTION_STRING, &arg_pull, NULL, N_("WHEN"),
-      N_("if-missing or never: both use images that are in the store ('msb load')"), CMD_VALUE_WORDS,
-      "if-missing never always" },
-    { "replace", 0, CMD_OPTION_FLAG, &arg_replace, NULL, NULL,
-      N_("stop and remove a sandbox that has this name already"), CMD_VALUE_ANY, NULL },
-    { "replace-with-timeout", 0, CMD_OPTION_DURATION, &arg_replace_timeout, NULL, N_("DURATION"),
-      N_("the same, and how long the old one has to stop (default 10s, 0 = kill it)"), CMD_VALUE_ANY, NULL },
-    { "timings", 0, CMD_OPTION_FLAG, &cmd_config_timings, NULL, NULL, N_("say where the time of the start went"),
-      CMD_VALUE_ANY, NULL },
-    { "quiet", 'q', CMD_OPTION_FLAG, &cmd_config_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY,
-      NULL },
-    { 0 },
+    {"tmpfs", 0, CMD_OPTION_FUNCTION, NULL, add_mount, N_("DEST[:SIZE][:OPTIONS]"),
+     N_("mount an empty filesystem that lives in memory"), CMD_VALUE_ANY, NULL},
+    {"root-disk", 0, CMD_OPTION_SIZE, &arg_root_disk, NULL, N_("SIZE"),
+     N_("how much the sandbox can write on top of its image (default 4G, allocated as it is used)"),
+     CMD_VALUE_ANY, NULL},
+    {"accel", 0, CMD_OPTION_STRING, &arg_accel, NULL, N_("NAME"),
+     N_("kvm or tcg instead of what suits the machine"), CMD_VALUE_WORDS, "kvm tcg"},
+    {"pull", 0, CMD_OPTION_STRING, &arg_pull, NULL, N_("WHEN"),
+     N_("if-missing or never: both use images that are in the store ('msb load')"), CMD_VALUE_WORDS,
+     "if-missing never always"},
+    {"replace", 0, CMD_OPTION_FLAG, &arg_replace, NULL, NULL,
+     N_("stop and remove a sandbox that has this name already"), CMD_VALUE_ANY, NULL},
+    {"replace-with-timeout", 0, CMD_OPTION_DURATION, &arg_replace_timeout, NULL, N_("DURATION"),
+     N_("the same, and how long the old one has to stop (default 10s, 0 = kill it)"), CMD_VALUE_ANY, NULL},
+    {"timings", 0, CMD_OPTION_FLAG, &cmd_config_timings, NULL, NULL,
+     N_("say where the time of the start went"), CMD_VALUE_ANY, NULL},
+    {"quiet", 'q', CMD_OPTION_FLAG, &cmd_config_quiet, NULL, NULL, N_("no progress and no notes"),
+     CMD_VALUE_ANY, NULL},
+    {0},
 };
 
 const char *
@@ -173,7 +178,8 @@ set_resources(MsbConfig *config, GError **error)
         msb_config_set_cpus(config, arg_cpus);
     if (arg_memory != NO_SIZE) {
         if (arg_memory % (1024 * 1024))
-            return msb_error_set(error, MSB_ERROR_INVALID, _("the memory of a sandbox is a whole number of MiB"));
+            return msb_error_set(error, MSB_ERROR_INVALID,
+                                 _("the memory of a sandbox is a whole number of MiB"));
         msb_config_set_memory_mib(config, arg_memory >> 20);
     }
     if (arg_root_disk != NO_SIZE)
@@ -205,7 +211,7 @@ cmd_config_build(const char *image, GError **error)
     if (arg_shell)
         msb_config_set_shell(config, arg_shell);
     if (arg_entrypoint)
-        msb_config_set_entrypoint(config, (const char *const[]){ arg_entrypoint, NULL });
+        msb_config_set_entrypoint(config, (const char *const[]){arg_entrypoint, NULL});
     for (guint i = 0; env && i < env->len; i++)
         if (!msb_config_add_env(config, env->pdata[i], error))
             return NULL;

@@ -14,7 +14,7 @@ static char *arg_format;
 static const char *
 result_word(MsbCheckResult result)
 {
-    static const char *const words[] = { "ok", "warning", "failed" };
+    static const char *const words[] = {"ok", "warning", "failed"};
 
     return words[result];
 }
@@ -42,12 +42,13 @@ print_json(const GPtrArray *checks)
 static void
 print_check(const MsbCheck *check)
 {
-    static const char *const marks[] = { N_("ok"), N_("warning"), N_("FAILED") };
-    static const char *const colours[] = { "\033[32m", "\033[33m", "\033[1;31m" };
+    static const char *const marks[] = {N_("ok"), N_("warning"), N_("FAILED")};
+    static const char *const colours[] = {"\033[32m", "\033[33m", "\033[1;31m"};
     g_autofree char *found = ui_clean_text(check->found);
 
     if (ui_has_colour(STDOUT_FILENO))
-        printf("%-12s %s%s\033[0m: %s\n", check->name, colours[check->result], _(marks[check->result]), found);
+        printf("%-12s %s%s\033[0m: %s\n", check->name, colours[check->result], _(marks[check->result]),
+               found);
     else
         printf("%-12s %s: %s\n", check->name, _(marks[check->result]), found);
     if (check->hint)
@@ -78,9 +79,9 @@ run_doctor(const CmdArgs *args G_GNUC_UNUSED)
 }
 
 static const CmdOption options[] = {
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
-      "table json" },
-    { 0 },
+    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("table or json"), CMD_VALUE_WORDS,
+     "table json"},
+    {0},
 };
 
 const CmdCommand cmd_doctor = {
@@ -89,6 +90,6 @@ const CmdCommand cmd_doctor = {
     .synopsis = N_("[OPTION…]"),
     .summary = N_("Check what sandboxes need on this machine"),
     .details = N_("The exit status is 1 if something is missing without which no sandbox runs."),
-    .options = { options },
+    .options = {options},
     .run = run_doctor,
 };

@@ -21,20 +21,21 @@ static gboolean arg_detach;
 static gboolean arg_quiet;
 
 static const CmdOption exec_options[] = {
-    { "detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL, N_("leave it running and print its number"),
-      CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL, N_("leave it running and print its number"),
+     CMD_VALUE_ANY, NULL},
+    {0},
 };
 
 static const CmdOption common_options[] = {
-    { "env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME[=VALUE]"),
-      N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL },
-    { "workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("working directory in the guest"),
-      CMD_VALUE_ANY, NULL },
-    { "user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"),
-      N_("run as this user and group, by name or number"), CMD_VALUE_ANY, NULL },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME[=VALUE]"),
+     N_("set an environment variable; without a value it is passed on from here"), CMD_VALUE_ANY, NULL},
+    {"workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("working directory in the guest"),
+     CMD_VALUE_ANY, NULL},
+    {"user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"),
+     N_("run as this user and group, by name or number"), CMD_VALUE_ANY, NULL},
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY,
+     NULL},
+    {0},
 };
 
 /* --env as K=V: a name alone takes our own value. */
@@ -74,7 +75,7 @@ run_in(MsbHome *home, MsbSandbox *sandbox, CmdSession *session)
     gboolean started = msb_sandbox_get_state(sandbox) != MSB_STATE_RUNNING;
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbClient) client = NULL;
-    CmdSessionResult result = { .status = CMD_EXIT_FAILURE };
+    CmdSessionResult result = {.status = CMD_EXIT_FAILURE};
 
     if (started && !cmd_start_sandbox(home, sandbox, arg_quiet, &error))
         return cmd_fail(error);
@@ -118,12 +119,13 @@ const CmdCommand cmd_exec = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME [--] COMMAND [ARGUMENT…]"),
     .summary = N_("Run a command in a sandbox"),
-    .details = N_("The image's entry point does not apply. A stopped sandbox is started for the call and stopped "
-                  "again. Ctrl-] detaches from a terminal and leaves the command running.\n\n"
-                  "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
-                  "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
-    .options = { exec_options, common_options, cmd_session_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .details = N_(
+        "The image's entry point does not apply. A stopped sandbox is started for the call and stopped "
+        "again. Ctrl-] detaches from a terminal and leaves the command running.\n\n"
+        "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
+        "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
+    .options = {exec_options, common_options, cmd_session_options},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .takes_command = TRUE,
@@ -138,7 +140,7 @@ run_shell(const CmdArgs *args)
     CmdSession session = cmd_session_from_options();
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbSandbox) sandbox = NULL;
-    const char *argv[2] = { NULL, NULL };
+    const char *argv[2] = {NULL, NULL};
 
     cmd_signals_init();
     home = cmd_open_home();
@@ -155,10 +157,11 @@ const CmdCommand cmd_shell = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME"),
     .summary = N_("Open the shell of a sandbox"),
-    .details = N_("It is the shell the sandbox was made with (--shell, default /bin/sh). A stopped sandbox is started "
-                  "for the call and stopped again. Ctrl-] detaches and leaves the shell running."),
-    .options = { common_options, cmd_session_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .details = N_(
+        "It is the shell the sandbox was made with (--shell, default /bin/sh). A stopped sandbox is started "
+        "for the call and stopped again. Ctrl-] detaches and leaves the shell running."),
+    .options = {common_options, cmd_session_options},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_shell,
@@ -187,14 +190,14 @@ choose(const GPtrArray *list, const char *number, const char *name, GError **err
         }
     }
     if (number && n == 0)
-        msb_error_set(error, MSB_ERROR_NOT_FOUND, _("no command %s runs in '%s'; 'msb ps %s' lists them"), number, name,
-                      name);
+        msb_error_set(error, MSB_ERROR_NOT_FOUND, _("no command %s runs in '%s'; 'msb ps %s' lists them"),
+                      number, name, name);
     else if (n == 0)
         msb_error_set(error, MSB_ERROR_NOT_FOUND, _("no detached command runs in '%s'"), name);
     else if (n > 1)
         msb_error_set(error, MSB_ERROR_INVALID,
-                      _("%u detached commands run in '%s'; give the number of one ('msb ps %s' lists them)"), n, name,
-                      name);
+                      _("%u detached commands run in '%s'; give the number of one ('msb ps %s' lists them)"),
+                      n, name, name);
     return n == 1 ? chosen : NULL;
 }
 
@@ -228,7 +231,7 @@ run_attach(const CmdArgs *args)
 static const CmdOption attach_options[] = {
     CMD_DETACH_KEYS_OPTION,
     CMD_NO_STDIN_OPTION(N_("only watch")),
-    { 0 },
+    {0},
 };
 
 const CmdCommand cmd_attach = {
@@ -236,10 +239,11 @@ const CmdCommand cmd_attach = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME [NUMBER]"),
     .summary = N_("Attach to a command that runs detached"),
-    .details = N_("The last of what it has written is shown first. Without a number it is the only detached command. "
-                  "The exit status is the command's, as for 'msb exec'."),
-    .options = { attach_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_RUNNING, CMD_VALUE_ANY, CMD_VALUE_END },
+    .details = N_(
+        "The last of what it has written is shown first. Without a number it is the only detached command. "
+        "The exit status is the command's, as for 'msb exec'."),
+    .options = {attach_options},
+    .operands = (const CmdValue[]){CMD_VALUE_RUNNING, CMD_VALUE_ANY, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 2,
     .run = run_attach,

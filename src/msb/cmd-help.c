@@ -138,7 +138,9 @@ cmd_help_command(const char *full_name, const CmdCommand *command)
     for (guint i = 0; command->options[i]; i++) {
         gboolean describes = command->options[i] == cmd_config_options;
 
-        print_options(describes ? _("Options that describe the sandbox") : i == 0 ? _("Options") : NULL,
+        print_options(describes ? _("Options that describe the sandbox")
+                      : i == 0  ? _("Options")
+                                : NULL,
                       command->options[i]);
     }
     print_options(_("Options of every command"), cmd_global_options);

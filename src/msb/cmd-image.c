@@ -13,7 +13,7 @@
 #include "ui-progress.h"
 #include "ui-table.h"
 
-#define SHORT_DIGEST 19     /* "sha256:" and 12 digits */
+#define SHORT_DIGEST 19 /* "sha256:" and 12 digits */
 
 static char *arg_input;
 static char *arg_tag;
@@ -79,17 +79,22 @@ run_load(const CmdArgs *args)
     return 0;
 }
 
-#define TAG_OPTION(help) \
-    { "tag", 't', CMD_OPTION_STRING, &arg_tag, NULL, N_("NAME"), help, CMD_VALUE_ANY, NULL }
-#define QUIET_OPTION \
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL }
+#define TAG_OPTION(help)                                                                                     \
+    {                                                                                                        \
+        "tag", 't', CMD_OPTION_STRING, &arg_tag, NULL, N_("NAME"), help, CMD_VALUE_ANY, NULL                 \
+    }
+#define QUIET_OPTION                                                                                         \
+    {                                                                                                        \
+        "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"),               \
+            CMD_VALUE_ANY, NULL                                                                              \
+    }
 
 static const CmdOption load_options[] = {
-    { "input", 'i', CMD_OPTION_STRING, &arg_input, NULL, N_("PATH"), N_("the archive or directory, - for stdin"),
-      CMD_VALUE_FILE, NULL },
+    {"input", 'i', CMD_OPTION_STRING, &arg_input, NULL, N_("PATH"),
+     N_("the archive or directory, - for stdin"), CMD_VALUE_FILE, NULL},
     TAG_OPTION(N_("give the (first) image this name")),
     QUIET_OPTION,
-    { 0 },
+    {0},
 };
 
 const CmdCommand cmd_load = {
@@ -97,10 +102,11 @@ const CmdCommand cmd_load = {
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("[OPTION…] [PATH]"),
     .summary = N_("Load images from an archive or directory"),
-    .details = N_("Takes OCI layouts and the archives of 'docker save', as tar (compressed or not) or as a directory; "
-                  "from standard input without a path. Prints the names of the images."),
-    .options = { load_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_END },
+    .details = N_(
+        "Takes OCI layouts and the archives of 'docker save', as tar (compressed or not) or as a directory; "
+        "from standard input without a path. Prints the names of the images."),
+    .options = {load_options},
+    .operands = (const CmdValue[]){CMD_VALUE_FILE, CMD_VALUE_END},
     .max_operands = 1,
     .run = run_load,
 };
@@ -108,9 +114,11 @@ const CmdCommand cmd_load = {
 static int
 run_import(const CmdArgs *args)
 {
-    MsbImageImportOptions options = { .env = (const char *const *)arg_env, .cmd = (const char *const *)arg_cmd,
-                                      .entrypoint = (const char *const *)arg_entrypoint, .workdir = arg_workdir,
-                                      .user = arg_user };
+    MsbImageImportOptions options = {.env = (const char *const *)arg_env,
+                                     .cmd = (const char *const *)arg_cmd,
+                                     .entrypoint = (const char *const *)arg_entrypoint,
+                                     .workdir = arg_workdir,
+                                     .user = arg_user};
     const char *tag = args->n_operands > 1 ? args->operands[1] : arg_tag;
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(UiProgress) progress = NULL;
@@ -129,7 +137,8 @@ run_import(const CmdArgs *args)
         return CMD_EXIT_FAILURE;
     progress = ui_progress_new(arg_quiet);
     watch = cmd_watch_begin(cancel, cancellable);
-    image = msb_image_import(home, args->operands[0], tag, &options, ui_progress_update, progress, cancellable, &error);
+    image = msb_image_import(home, args->operands[0], tag, &options, ui_progress_update, progress,
+                             cancellable, &error);
     cmd_watch_end(watch);
     ui_progress_clear_line();
     if (!image)
@@ -140,17 +149,18 @@ run_import(const CmdArgs *args)
 
 static const CmdOption import_options[] = {
     TAG_OPTION(N_("name of the image")),
-    { "env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME=VALUE"), N_("environment variable of the image"),
-      CMD_VALUE_ANY, NULL },
-    { "entrypoint", 0, CMD_OPTION_STRINGS, &arg_entrypoint, NULL, N_("WORD"),
-      N_("its entry point (repeat for each word)"), CMD_VALUE_ANY, NULL },
-    { "cmd", 0, CMD_OPTION_STRINGS, &arg_cmd, NULL, N_("WORD"), N_("its default command (repeat for each word)"),
-      CMD_VALUE_ANY, NULL },
-    { "workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("its working directory"), CMD_VALUE_ANY,
-      NULL },
-    { "user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"), N_("its user"), CMD_VALUE_ANY, NULL },
+    {"env", 'e', CMD_OPTION_STRINGS, &arg_env, NULL, N_("NAME=VALUE"),
+     N_("environment variable of the image"), CMD_VALUE_ANY, NULL},
+    {"entrypoint", 0, CMD_OPTION_STRINGS, &arg_entrypoint, NULL, N_("WORD"),
+     N_("its entry point (repeat for each word)"), CMD_VALUE_ANY, NULL},
+    {"cmd", 0, CMD_OPTION_STRINGS, &arg_cmd, NULL, N_("WORD"),
+     N_("its default command (repeat for each word)"), CMD_VALUE_ANY, NULL},
+    {"workdir", 'w', CMD_OPTION_STRING, &arg_workdir, NULL, N_("DIR"), N_("its working directory"),
+     CMD_VALUE_ANY, NULL},
+    {"user", 'u', CMD_OPTION_STRING, &arg_user, NULL, N_("USER[:GROUP]"), N_("its user"), CMD_VALUE_ANY,
+     NULL},
     QUIET_OPTION,
-    { 0 },
+    {0},
 };
 
 const CmdCommand cmd_import = {
@@ -158,10 +168,11 @@ const CmdCommand cmd_import = {
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("[OPTION…] PATH [NAME]"),
     .summary = N_("Make an image from a root filesystem"),
-    .details = N_("PATH is a directory, a tar file (compressed or not), or - for a tar on standard input. Prints the "
-                  "image's name."),
-    .options = { import_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_ANY, CMD_VALUE_END },
+    .details = N_(
+        "PATH is a directory, a tar file (compressed or not), or - for a tar on standard input. Prints the "
+        "image's name."),
+    .options = {import_options},
+    .operands = (const CmdValue[]){CMD_VALUE_FILE, CMD_VALUE_ANY, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 2,
     .run = run_import,
@@ -208,7 +219,7 @@ ls_name(gpointer image)
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = { ls_table, ls_row, ls_members, ls_name };
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GPtrArray) images = NULL;
@@ -227,7 +238,7 @@ static const CmdCommand image_ls = {
     .aliases = "list",
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the images in the store"),
-    .options = { cmd_list_options },
+    .options = {cmd_list_options},
     .run = run_ls,
 };
 
@@ -236,7 +247,7 @@ const CmdCommand cmd_images = {
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the images in the store"),
-    .options = { cmd_list_options },
+    .options = {cmd_list_options},
     .run = run_ls,
 };
 
@@ -264,7 +275,7 @@ static const CmdCommand image_inspect = {
     .name = "inspect",
     .synopsis = N_("IMAGE"),
     .summary = N_("Show all that is known of an image, as JSON"),
-    .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END },
+    .operands = (const CmdValue[]){CMD_VALUE_IMAGE, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_inspect,
@@ -292,24 +303,26 @@ run_rm(const CmdArgs *args)
 }
 
 static const CmdOption rm_options[] = {
-    { "force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("also if a sandbox was made from it"), CMD_VALUE_ANY,
-      NULL },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("do not print what was removed"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("also if a sandbox was made from it"),
+     CMD_VALUE_ANY, NULL},
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("do not print what was removed"),
+     CMD_VALUE_ANY, NULL},
+    {0},
 };
 
-#define RM_COMMAND \
-    .synopsis = N_("[OPTION…] IMAGE…"), .summary = N_("Remove images, and the layers that nothing else needs"), \
-    .options = { rm_options }, .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END }, \
-    .min_operands = 1, .max_operands = G_MAXUINT, .run = run_rm
+#define RM_COMMAND                                                                                           \
+    .synopsis = N_("[OPTION…] IMAGE…"),                                                                      \
+    .summary = N_("Remove images, and the layers that nothing else needs"), .options = {rm_options},         \
+    .operands = (const CmdValue[]){CMD_VALUE_IMAGE, CMD_VALUE_END}, .min_operands = 1,                       \
+    .max_operands = G_MAXUINT, .run = run_rm
 
-static const CmdCommand image_rm = { .name = "rm", .aliases = "remove", RM_COMMAND };
-const CmdCommand cmd_rmi = { .name = "rmi", .group = CMD_GROUP_IMAGES, RM_COMMAND };
+static const CmdCommand image_rm = {.name = "rm", .aliases = "remove", RM_COMMAND};
+const CmdCommand cmd_rmi = {.name = "rmi", .group = CMD_GROUP_IMAGES, RM_COMMAND};
 
 const CmdCommand cmd_image = {
     .name = "image",
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("COMMAND …"),
     .summary = N_("Show and remove images"),
-    .children = (const CmdCommand *const[]){ &image_ls, &image_inspect, &image_rm, NULL },
+    .children = (const CmdCommand *const[]){&image_ls, &image_inspect, &image_rm, NULL},
 };

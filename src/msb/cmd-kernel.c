@@ -25,11 +25,11 @@ on_progress(const char *step, guint64 done, guint64 total, gpointer progress)
     static const struct {
         const char *step, *text;
     } texts[] = {
-        { "unpack", N_("unpacking the package") },
-        { "copy", N_("copying the modules") },
-        { "kernel", N_("unpacking the kernel") },
-        { "modules", N_("choosing the modules for the boot") },
-        { "image", N_("making the image of the modules") },
+        {"unpack", N_("unpacking the package")},
+        {"copy", N_("copying the modules")},
+        {"kernel", N_("unpacking the kernel")},
+        {"modules", N_("choosing the modules for the boot")},
+        {"image", N_("making the image of the modules")},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++)
@@ -75,24 +75,27 @@ run_import(const CmdArgs *args)
 }
 
 static const CmdOption import_options[] = {
-    { "vmlinuz", 0, CMD_OPTION_STRING, &arg_vmlinuz, NULL, N_("FILE"), N_("the kernel: a bzImage or an ELF vmlinux"),
-      CMD_VALUE_FILE, NULL },
-    { "modules", 0, CMD_OPTION_STRING, &arg_modules, NULL, N_("DIR"), N_("its modules: …/lib/modules/VERSION"),
-      CMD_VALUE_DIR, NULL },
-    { "default", 0, CMD_OPTION_FLAG, &arg_default, NULL, NULL, N_("make it the default at once"), CMD_VALUE_ANY, NULL },
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"vmlinuz", 0, CMD_OPTION_STRING, &arg_vmlinuz, NULL, N_("FILE"),
+     N_("the kernel: a bzImage or an ELF vmlinux"), CMD_VALUE_FILE, NULL},
+    {"modules", 0, CMD_OPTION_STRING, &arg_modules, NULL, N_("DIR"), N_("its modules: …/lib/modules/VERSION"),
+     CMD_VALUE_DIR, NULL},
+    {"default", 0, CMD_OPTION_FLAG, &arg_default, NULL, NULL, N_("make it the default at once"),
+     CMD_VALUE_ANY, NULL},
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY,
+     NULL},
+    {0},
 };
 
 static const CmdCommand kernel_import = {
     .name = "import",
     .synopsis = N_("[OPTION…] PACKAGE | --vmlinuz=FILE --modules=DIR"),
     .summary = N_("Make a kernel available to sandboxes"),
-    .details = N_("PACKAGE is a distribution's kernel package (.deb or .rpm), which needs not be installed: "
-                  "'apt-get download linux-image-VERSION-cloud-amd64' gets Debian's. The first kernel becomes the "
-                  "default. Prints its version."),
-    .options = { import_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_FILE, CMD_VALUE_END },
+    .details =
+        N_("PACKAGE is a distribution's kernel package (.deb or .rpm), which needs not be installed: "
+           "'apt-get download linux-image-VERSION-cloud-amd64' gets Debian's. The first kernel becomes the "
+           "default. Prints its version."),
+    .options = {import_options},
+    .operands = (const CmdValue[]){CMD_VALUE_FILE, CMD_VALUE_END},
     .max_operands = 1,
     .run = run_import,
 };
@@ -111,7 +114,8 @@ ls_row(UiTable *table, gpointer kernel)
     g_autofree char *size = cmd_format_size(msb_kernel_get_size(kernel));
     g_autofree char *age = cmd_format_age(msb_kernel_get_created(kernel));
 
-    ui_table_add(table, msb_kernel_get_version(kernel), msb_kernel_is_default(kernel) ? _("yes") : "", size, age);
+    ui_table_add(table, msb_kernel_get_version(kernel), msb_kernel_is_default(kernel) ? _("yes") : "", size,
+                 age);
 }
 
 static void
@@ -136,7 +140,7 @@ ls_name(gpointer kernel)
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = { ls_table, ls_row, ls_members, ls_name };
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
     g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GPtrArray) kernels = NULL;
     g_autoptr(GError) error = NULL;
@@ -155,7 +159,7 @@ static const CmdCommand kernel_ls = {
     .aliases = "list",
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the kernels"),
-    .options = { cmd_list_options },
+    .options = {cmd_list_options},
     .run = run_ls,
 };
 
@@ -185,9 +189,10 @@ static const CmdCommand kernel_rm = {
     .aliases = "remove",
     .synopsis = N_("VERSION…"),
     .summary = N_("Remove kernels"),
-    .details = N_("A kernel that a running sandbox uses is kept. When the default goes, the newest of the others "
-                  "becomes it."),
-    .operands = (const CmdValue[]){ CMD_VALUE_KERNEL, CMD_VALUE_END },
+    .details =
+        N_("A kernel that a running sandbox uses is kept. When the default goes, the newest of the others "
+           "becomes it."),
+    .operands = (const CmdValue[]){CMD_VALUE_KERNEL, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = G_MAXUINT,
     .run = run_rm,
@@ -215,7 +220,7 @@ static const CmdCommand kernel_default = {
     .name = "default",
     .synopsis = N_("[VERSION]"),
     .summary = N_("Show or choose the kernel that sandboxes boot"),
-    .operands = (const CmdValue[]){ CMD_VALUE_KERNEL, CMD_VALUE_END },
+    .operands = (const CmdValue[]){CMD_VALUE_KERNEL, CMD_VALUE_END},
     .max_operands = 1,
     .run = run_default,
 };
@@ -225,5 +230,5 @@ const CmdCommand cmd_kernel = {
     .group = CMD_GROUP_INSTALLATION,
     .synopsis = N_("COMMAND …"),
     .summary = N_("Manage the kernels that sandboxes boot"),
-    .children = (const CmdCommand *const[]){ &kernel_import, &kernel_ls, &kernel_rm, &kernel_default, NULL },
+    .children = (const CmdCommand *const[]){&kernel_import, &kernel_ls, &kernel_rm, &kernel_default, NULL},
 };

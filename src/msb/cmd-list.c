@@ -15,9 +15,11 @@ static gboolean arg_stopped;
 static gboolean arg_all;
 static char *arg_format;
 
-#define LABEL_OPTION \
-    { "label", 0, CMD_OPTION_STRINGS, &cmd_target_labels, NULL, N_("KEY[=VALUE]"), \
-      N_("only those that have this label (repeat: all of them)"), CMD_VALUE_ANY, NULL }
+#define LABEL_OPTION                                                                                         \
+    {                                                                                                        \
+        "label", 0, CMD_OPTION_STRINGS, &cmd_target_labels, NULL, N_("KEY[=VALUE]"),                         \
+            N_("only those that have this label (repeat: all of them)"), CMD_VALUE_ANY, NULL                 \
+    }
 
 static gboolean
 is_up(MsbSandboxState state)
@@ -49,7 +51,7 @@ command_of(MsbSandbox *sandbox)
 static GPtrArray *
 list_sandboxes(MsbHome *home)
 {
-    static const CmdArgs none = { 0 };
+    static const CmdArgs none = {0};
     g_autoptr(GError) error = NULL;
     GPtrArray *list = NULL;
 
@@ -98,7 +100,7 @@ ls_members(JsonBuilder *b, gpointer sandbox)
     ui_json_string(b, "image", image_of(sandbox));
 }
 
-static const CmdListing ls_listing = { ls_table, ls_row, ls_members, list_name };
+static const CmdListing ls_listing = {ls_table, ls_row, ls_members, list_name};
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
@@ -120,10 +122,11 @@ run_ls(const CmdArgs *args G_GNUC_UNUSED)
 }
 
 static const CmdOption ls_options[] = {
-    { "running", 0, CMD_OPTION_FLAG, &arg_running, NULL, NULL, N_("only those that run"), CMD_VALUE_ANY, NULL },
-    { "stopped", 0, CMD_OPTION_FLAG, &arg_stopped, NULL, NULL, N_("only those that do not"), CMD_VALUE_ANY, NULL },
+    {"running", 0, CMD_OPTION_FLAG, &arg_running, NULL, NULL, N_("only those that run"), CMD_VALUE_ANY, NULL},
+    {"stopped", 0, CMD_OPTION_FLAG, &arg_stopped, NULL, NULL, N_("only those that do not"), CMD_VALUE_ANY,
+     NULL},
     LABEL_OPTION,
-    { 0 },
+    {0},
 };
 
 const CmdCommand cmd_ls = {
@@ -132,7 +135,7 @@ const CmdCommand cmd_ls = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…]"),
     .summary = N_("List the sandboxes"),
-    .options = { ls_options, cmd_list_options },
+    .options = {ls_options, cmd_list_options},
     .run = run_ls,
 };
 
@@ -152,8 +155,8 @@ ps_row(UiTable *table, gpointer sandbox)
     g_autofree char *cpus = g_strdup_printf("%u", msb_config_get_cpus(config));
     g_autofree char *memory = g_strdup_printf("%" G_GUINT64_FORMAT " MiB", msb_config_get_memory_mib(config));
 
-    ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus, memory,
-                 msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
+    ui_table_add(table, msb_sandbox_get_name(sandbox), image_of(sandbox), command[0] ? command : "-", cpus,
+                 memory, msb_sandbox_state_to_string(msb_sandbox_get_state(sandbox)));
 }
 
 static void
@@ -170,7 +173,7 @@ ps_members(JsonBuilder *b, gpointer sandbox)
     ui_json_int(b, "memory_mib", (gint64)msb_config_get_memory_mib(config));
 }
 
-static const CmdListing ps_listing = { ps_table, ps_row, ps_members, list_name };
+static const CmdListing ps_listing = {ps_table, ps_row, ps_members, list_name};
 
 /* The commands that run in one sandbox; NULL with an error if it cannot be asked. */
 static GPtrArray *
@@ -184,8 +187,8 @@ running_commands(MsbSandbox *sandbox, GError **error)
 static void
 ps_commands(const GPtrArray *execs)
 {
-    g_autoptr(UiTable) table = ui_table_new(_("NUMBER"), _("PID"), _("TERMINAL"), _("ATTACHED"), _("STARTED"),
-                                            _("COMMAND"), NULL);
+    g_autoptr(UiTable) table =
+        ui_table_new(_("NUMBER"), _("PID"), _("TERMINAL"), _("ATTACHED"), _("STARTED"), _("COMMAND"), NULL);
 
     for (guint i = 0; i < execs->len; i++) {
         const MsbExecInfo *info = execs->pdata[i];
@@ -252,9 +255,10 @@ run_ps(const CmdArgs *args)
 }
 
 static const CmdOption ps_options[] = {
-    { "all", 'a', CMD_OPTION_FLAG, &arg_all, NULL, NULL, N_("also those that do not run"), CMD_VALUE_ANY, NULL },
+    {"all", 'a', CMD_OPTION_FLAG, &arg_all, NULL, NULL, N_("also those that do not run"), CMD_VALUE_ANY,
+     NULL},
     LABEL_OPTION,
-    { 0 },
+    {0},
 };
 
 const CmdCommand cmd_ps = {
@@ -263,8 +267,8 @@ const CmdCommand cmd_ps = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] [NAME]"),
     .summary = N_("Show the running sandboxes, or one and what runs in it"),
-    .options = { ps_options, cmd_list_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .options = {ps_options, cmd_list_options},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .max_operands = 1,
     .run = run_ps,
 };
@@ -316,9 +320,9 @@ run_inspect(const CmdArgs *args)
 }
 
 static const CmdOption inspect_options[] = {
-    { "format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
-      CMD_VALUE_WORDS, "json" },
-    { 0 },
+    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
+     CMD_VALUE_WORDS, "json"},
+    {0},
 };
 
 const CmdCommand cmd_inspect = {
@@ -326,8 +330,8 @@ const CmdCommand cmd_inspect = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("NAME"),
     .summary = N_("Show all that is known of a sandbox, as JSON"),
-    .options = { inspect_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .options = {inspect_options},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_inspect,

@@ -35,9 +35,9 @@ static char *arg_grep;
 
 typedef struct {
     GRegex *grep;
-    GString *line[2];       /* what has come of the current line, by our own stream */
-    gint64 line_time[2];    /* when it began */
-    gboolean broken;        /* stdout is closed */
+    GString *line[2];    /* what has come of the current line, by our own stream */
+    gint64 line_time[2]; /* when it began */
+    gboolean broken;     /* stdout is closed */
 } Printer;
 
 static void
@@ -80,7 +80,8 @@ print_line(Printer *p, guint stream)
         if (arg_timestamps && date) {
             g_autofree char *text = g_date_time_format(date, "%Y-%m-%dT%H:%M:%S");
 
-            fprintf(stream == 1 ? stderr : stdout, "%s.%06dZ ", text, (int)(p->line_time[stream] % G_USEC_PER_SEC));
+            fprintf(stream == 1 ? stderr : stdout, "%s.%06dZ ", text,
+                    (int)(p->line_time[stream] % G_USEC_PER_SEC));
         }
         print_bytes(p, stream, line->str, line->len);
     }
@@ -126,7 +127,8 @@ on_record(const MsbLogRecord *record, gpointer data)
     Printer *p = data;
 
     if (arg_json) {
-        if (!p->grep || g_regex_match_full(p->grep, (const char *)record->bytes, (gssize)record->n, 0, 0, NULL, NULL))
+        if (!p->grep ||
+            g_regex_match_full(p->grep, (const char *)record->bytes, (gssize)record->n, 0, 0, NULL, NULL))
             puts(record->json);
     } else {
         print_text(p, record->stream == MSB_LOG_STDERR ? 1 : 0, record->time, record->bytes, record->n);
@@ -145,7 +147,7 @@ cancel(gpointer cancellable)
 static gboolean
 show_exec_log(MsbSandbox *sandbox, Printer *p, gint64 tail, GError **error)
 {
-    MsbLogOptions options = { .tail = tail, .follow = arg_follow, .streams = 0 };
+    MsbLogOptions options = {.tail = tail, .follow = arg_follow, .streams = 0};
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     g_autoptr(GError) local = NULL;
     CmdWatch *watch;
@@ -237,7 +239,7 @@ follow_file(int fd, Printer *p, const char *path, GError **error)
     g_autoptr(GFile) file = g_file_new_for_path(path);
     g_autoptr(GFileMonitor) monitor = g_file_monitor_file(file, G_FILE_MONITOR_NONE, NULL, error);
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
-    Follow follow = { .loop = loop, .fd = fd, .printer = p, .path = path };
+    Follow follow = {.loop = loop, .fd = fd, .printer = p, .path = path};
     CmdWatch *watch;
 
     if (!monitor)
@@ -261,7 +263,7 @@ show_file(MsbSandbox *sandbox, Printer *p, gint64 tail, GError **error)
     mb_autofd int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
     if (fd < 0 && errno == ENOENT)
-        return TRUE;    /* it has never run */
+        return TRUE; /* it has never run */
     if (fd < 0)
         return msb_error_set_errno(error, errno, _("cannot read '%s'"), path);
     if (tail >= 0)
@@ -279,22 +281,23 @@ check_options(gint64 *tail, GError **error)
     *tail = -1;
     if (arg_tail && strcmp(arg_tail, "all") != 0) {
         if (mb_parse_u64(arg_tail, &lines) < 0 || lines > G_MAXINT32)
-            return msb_error_set(error, MSB_ERROR_INVALID, _("--tail wants a number of lines or 'all', not '%s'"),
-                                 arg_tail);
+            return msb_error_set(error, MSB_ERROR_INVALID,
+                                 _("--tail wants a number of lines or 'all', not '%s'"), arg_tail);
         *tail = (gint64)lines;
     }
     if (g_strcmp0(arg_source, "exec") == 0)
         g_clear_pointer(&arg_source, g_free);
     if (arg_source && (arg_since || arg_until || arg_timestamps || arg_json))
-        return msb_error_set(error, MSB_ERROR_INVALID,
-                             _("--since, --until, --timestamps and --json only go with the log of the commands"));
+        return msb_error_set(
+            error, MSB_ERROR_INVALID,
+            _("--since, --until, --timestamps and --json only go with the log of the commands"));
     return TRUE;
 }
 
 static int
 run_logs(const CmdArgs *args)
 {
-    g_auto(Printer) printer = { 0 };
+    g_auto(Printer) printer = {0};
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbSandbox) sandbox = NULL;
     g_autoptr(GError) error = NULL;
@@ -313,27 +316,31 @@ run_logs(const CmdArgs *args)
     sandbox = msb_sandbox_lookup(home, args->operands[0], &error);
     if (!sandbox)
         return cmd_fail(error);
-    ok = arg_source ? show_file(sandbox, &printer, tail, &error) : show_exec_log(sandbox, &printer, tail, &error);
+    ok = arg_source ? show_file(sandbox, &printer, tail, &error)
+                    : show_exec_log(sandbox, &printer, tail, &error);
     printer_finish(&printer);
     return ok ? 0 : cmd_fail(error);
 }
 
 static const CmdOption options[] = {
-    { "follow", 'f', CMD_OPTION_FLAG, &arg_follow, NULL, NULL, N_("go on with what is written from now on"),
-      CMD_VALUE_ANY, NULL },
-    { "tail", 0, CMD_OPTION_STRING, &arg_tail, NULL, N_("N"), N_("only the last N lines, or all"), CMD_VALUE_ANY,
-      NULL },
-    { "since", 0, CMD_OPTION_STRING, &arg_since, NULL, N_("TIME"),
-      N_("only from this time on: RFC 3339, or back from now such as 5m, 2h, 1d"), CMD_VALUE_ANY, NULL },
-    { "until", 0, CMD_OPTION_STRING, &arg_until, NULL, N_("TIME"), N_("only up to this time"), CMD_VALUE_ANY, NULL },
-    { "source", 0, CMD_OPTION_STRING, &arg_source, NULL, N_("SOURCE"),
-      N_("exec: output of the commands (default); console: the guest's kernel; supervisor: msb's own"),
-      CMD_VALUE_WORDS, "exec console supervisor" },
-    { "timestamps", 0, CMD_OPTION_FLAG, &arg_timestamps, NULL, NULL, N_("put the time in front of every line"),
-      CMD_VALUE_ANY, NULL },
-    { "json", 0, CMD_OPTION_FLAG, &arg_json, NULL, NULL, N_("print the log's own JSON lines"), CMD_VALUE_ANY, NULL },
-    { "grep", 0, CMD_OPTION_STRING, &arg_grep, NULL, N_("REGEX"), N_("only lines that match"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"follow", 'f', CMD_OPTION_FLAG, &arg_follow, NULL, NULL, N_("go on with what is written from now on"),
+     CMD_VALUE_ANY, NULL},
+    {"tail", 0, CMD_OPTION_STRING, &arg_tail, NULL, N_("N"), N_("only the last N lines, or all"),
+     CMD_VALUE_ANY, NULL},
+    {"since", 0, CMD_OPTION_STRING, &arg_since, NULL, N_("TIME"),
+     N_("only from this time on: RFC 3339, or back from now such as 5m, 2h, 1d"), CMD_VALUE_ANY, NULL},
+    {"until", 0, CMD_OPTION_STRING, &arg_until, NULL, N_("TIME"), N_("only up to this time"), CMD_VALUE_ANY,
+     NULL},
+    {"source", 0, CMD_OPTION_STRING, &arg_source, NULL, N_("SOURCE"),
+     N_("exec: output of the commands (default); console: the guest's kernel; supervisor: msb's own"),
+     CMD_VALUE_WORDS, "exec console supervisor"},
+    {"timestamps", 0, CMD_OPTION_FLAG, &arg_timestamps, NULL, NULL, N_("put the time in front of every line"),
+     CMD_VALUE_ANY, NULL},
+    {"json", 0, CMD_OPTION_FLAG, &arg_json, NULL, NULL, N_("print the log's own JSON lines"), CMD_VALUE_ANY,
+     NULL},
+    {"grep", 0, CMD_OPTION_STRING, &arg_grep, NULL, N_("REGEX"), N_("only lines that match"), CMD_VALUE_ANY,
+     NULL},
+    {0},
 };
 
 const CmdCommand cmd_logs = {
@@ -342,8 +349,8 @@ const CmdCommand cmd_logs = {
     .synopsis = N_("[OPTION…] NAME"),
     .summary = N_("Show what a sandbox wrote"),
     .details = N_("Works for stopped sandboxes as well. What commands wrote to stderr goes to stderr."),
-    .options = { options },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .options = {options},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_logs,

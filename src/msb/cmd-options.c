@@ -82,8 +82,8 @@ parse_duration(const char *shown, const char *value, gint64 *target, GError **er
     guint64 ms;
 
     if (!msb_parse_duration(value, &ms, &local) || ms > G_MAXINT)
-        return msb_error_set(error, MSB_ERROR_INVALID, _("%s wants a duration such as 30, 500ms or 2m, not '%s'"),
-                             shown, value);
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             _("%s wants a duration such as 30, 500ms or 2m, not '%s'"), shown, value);
     *target = (gint64)ms;
     return TRUE;
 }
@@ -92,8 +92,8 @@ static gboolean
 parse_size(const char *shown, const char *value, guint64 *target, GError **error)
 {
     if (!msb_parse_size(value, target, NULL))
-        return msb_error_set(error, MSB_ERROR_INVALID, _("%s wants a size such as 512M or 2G, not '%s'"), shown,
-                             value);
+        return msb_error_set(error, MSB_ERROR_INVALID, _("%s wants a size such as 512M or 2G, not '%s'"),
+                             shown, value);
     return TRUE;
 }
 
@@ -114,7 +114,8 @@ static gboolean
 store(const CmdOption *option, const char *shown, const char *value, CmdArgs *args, GError **error)
 {
     g_ptr_array_add(args->given, (gpointer)option);
-    if (option->value == CMD_VALUE_WORDS && option->kind != CMD_OPTION_FLAG && !check_word(option, shown, value, error))
+    if (option->value == CMD_VALUE_WORDS && option->kind != CMD_OPTION_FLAG &&
+        !check_word(option, shown, value, error))
         return FALSE;
     switch (option->kind) {
     case CMD_OPTION_FLAG:
@@ -144,9 +145,10 @@ static gboolean
 unknown_option(const CmdCommand *command, const char *shown, GError **error)
 {
     if (strcmp(shown, "--rm") == 0 && (command == &cmd_run || command == &cmd_create))
-        return msb_error_set(error, MSB_ERROR_INVALID,
-                             _("unknown option '--rm': a sandbox without a name is always removed when its command "
-                               "ends, one with a name is kept until 'msb rm'"));
+        return msb_error_set(
+            error, MSB_ERROR_INVALID,
+            _("unknown option '--rm': a sandbox without a name is always removed when its command "
+              "ends, one with a name is kept until 'msb rm'"));
     return msb_error_set(error, MSB_ERROR_INVALID, _("unknown option '%s'"), shown);
 }
 
@@ -181,7 +183,7 @@ parse_letters(const CmdCommand *command, const char *const *argv, guint *i, CmdA
               GError **error)
 {
     for (const char *p = argv[*i] + 1; *p; p++) {
-        const char shown[] = { '-', *p, '\0' };
+        const char shown[] = {'-', *p, '\0'};
         const CmdOption *option = cmd_find_letter(command, *p);
 
         if (*p == 'h') {

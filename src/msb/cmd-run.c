@@ -16,9 +16,9 @@
 static gboolean arg_detach;
 
 static const CmdOption options[] = {
-    { "detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL,
-      N_("leave the command running and print the sandbox's name"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"detach", 'd', CMD_OPTION_FLAG, &arg_detach, NULL, NULL,
+     N_("leave the command running and print the sandbox's name"), CMD_VALUE_ANY, NULL},
+    {0},
 };
 
 /* ---- which command ------------------------------------------------------------------ */
@@ -67,7 +67,7 @@ command_line(MsbHome *home, MsbSandbox *sandbox, const CmdArgs *args)
 static void
 warn_ignored(const CmdArgs *args, MsbSandbox *sandbox)
 {
-    static const char *const kept[] = { "name", "quiet", "timings", "pull", NULL };
+    static const char *const kept[] = {"name", "quiet", "timings", "pull", NULL};
     g_autoptr(GString) list = g_string_new(NULL);
     const char *image = msb_config_get_image(msb_sandbox_get_config(sandbox));
 
@@ -82,8 +82,8 @@ warn_ignored(const CmdArgs *args, MsbSandbox *sandbox)
         g_string_append_printf(list, "%s%s", list->len ? ", " : "", args->operands[0]);
     if (list->len == 0)
         return;
-    ui_warning(_("the sandbox '%s' exists and is used as it is; ignored: %s"),
-               msb_sandbox_get_name(sandbox), list->str);
+    ui_warning(_("the sandbox '%s' exists and is used as it is; ignored: %s"), msb_sandbox_get_name(sandbox),
+               list->str);
     ui_hint(_("--replace makes it anew"));
 }
 
@@ -113,10 +113,11 @@ obtain(MsbHome *home, const CmdArgs *args, gboolean *made, GError **error)
     }
     if (args->n_operands == 0) {
         if (cmd_config_name())
-            msb_error_set(error, MSB_ERROR_NOT_FOUND, _("there is no sandbox '%s'; an image is needed to make it"),
-                          cmd_config_name());
+            msb_error_set(error, MSB_ERROR_NOT_FOUND,
+                          _("there is no sandbox '%s'; an image is needed to make it"), cmd_config_name());
         else
-            msb_error_set(error, MSB_ERROR_INVALID, _("an image is needed; 'msb images' lists those there are"));
+            msb_error_set(error, MSB_ERROR_INVALID,
+                          _("an image is needed; 'msb images' lists those there are"));
         return NULL;
     }
     return cmd_create_sandbox(home, config, error);
@@ -133,7 +134,7 @@ find_command(MsbSandbox *sandbox, CmdSession *session, char ***argv)
     if (!cmd_session_wants_tty(session))
         return FALSE;
     g_strfreev(*argv);
-    *argv = g_strdupv((char *[]){ (char *)msb_config_get_shell(msb_sandbox_get_config(sandbox)), NULL });
+    *argv = g_strdupv((char *[]){(char *)msb_config_get_shell(msb_sandbox_get_config(sandbox)), NULL});
     return TRUE;
 }
 
@@ -141,7 +142,7 @@ static CmdSessionResult
 run_session(MsbHome *home, MsbSandbox *sandbox, gboolean started, const CmdArgs *args)
 {
     CmdSession session = cmd_session_from_options();
-    CmdSessionResult result = { .status = CMD_EXIT_FAILURE };
+    CmdSessionResult result = {.status = CMD_EXIT_FAILURE};
     g_auto(GStrv) argv = command_line(home, sandbox, args);
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbClient) client = msb_client_connect(sandbox, &error);
@@ -221,12 +222,13 @@ const CmdCommand cmd_run = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] [IMAGE] [-- COMMAND [ARGUMENT…]]"),
     .summary = N_("Run a command in a new sandbox"),
-    .details = N_("Without --name the sandbox is removed when the command ends. A named one is kept, and used as it is "
-                  "when there is one of that name already. The image's entry point and default command apply.\n\n"
-                  "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
-                  "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
-    .options = { options, cmd_session_options, cmd_config_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END },
+    .details = N_(
+        "Without --name the sandbox is removed when the command ends. A named one is kept, and used as it is "
+        "when there is one of that name already. The image's entry point and default command apply.\n\n"
+        "The exit status is the command's; 128+N if signal N killed it, 127 if it was not found, 126 if it "
+        "cannot be executed, 1 for any error of msb, 2 for a wrong command line."),
+    .options = {options, cmd_session_options, cmd_config_options},
+    .operands = (const CmdValue[]){CMD_VALUE_IMAGE, CMD_VALUE_END},
     .max_operands = 1,
     .takes_command = TRUE,
     .run = run,
@@ -272,10 +274,11 @@ const CmdCommand cmd_create = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] IMAGE"),
     .summary = N_("Make a sandbox, start it and leave it idle"),
-    .details = N_("Prints its name: --name, or a new one. 'msb exec' runs commands in it. If it does not start it is "
-                  "not kept."),
-    .options = { cmd_config_options },
-    .operands = (const CmdValue[]){ CMD_VALUE_IMAGE, CMD_VALUE_END },
+    .details = N_(
+        "Prints its name: --name, or a new one. 'msb exec' runs commands in it. If it does not start it is "
+        "not kept."),
+    .options = {cmd_config_options},
+    .operands = (const CmdValue[]){CMD_VALUE_IMAGE, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,
     .run = run_create,

@@ -28,8 +28,8 @@
 #include "ui-tty.h"
 
 #define INPUT_CHUNK 32768
-#define OUTPUT_CHUNK 4096           /* PIPE_BUF: what poll() promises room for */
-#define OUTPUT_HIGH (256 * 1024)    /* unwritten bytes above which the command is held */
+#define OUTPUT_CHUNK 4096        /* PIPE_BUF: what poll() promises room for */
+#define OUTPUT_HIGH (256 * 1024) /* unwritten bytes above which the command is held */
 #define DEFAULT_DETACH_KEYS "ctrl-]"
 
 static gboolean arg_tty;
@@ -39,21 +39,24 @@ char *cmd_session_detach_keys;
 gboolean cmd_session_no_stdin;
 
 const CmdOption cmd_session_options[] = {
-    { "tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
-      N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL },
-    { "no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL },
+    {"tty", 't', CMD_OPTION_FLAG, &arg_tty, NULL, NULL,
+     N_("give the command a terminal (default: if stdin and stdout are one)"), CMD_VALUE_ANY, NULL},
+    {"no-tty", 0, CMD_OPTION_FLAG, &arg_no_tty, NULL, NULL, N_("give it none"), CMD_VALUE_ANY, NULL},
     CMD_NO_STDIN_OPTION(N_("its standard input is empty")),
-    { "timeout", 0, CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"), N_("kill the command after this time"),
-      CMD_VALUE_ANY, NULL },
+    {"timeout", 0, CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"),
+     N_("kill the command after this time"), CMD_VALUE_ANY, NULL},
     CMD_DETACH_KEYS_OPTION,
-    { 0 },
+    {0},
 };
 
 CmdSession
 cmd_session_from_options(void)
 {
-    return (CmdSession){ .tty = arg_tty, .no_tty = arg_no_tty, .no_stdin = cmd_session_no_stdin,
-                         .timeout_ms = arg_timeout, .detach_keys = cmd_session_detach_keys };
+    return (CmdSession){.tty = arg_tty,
+                        .no_tty = arg_no_tty,
+                        .no_stdin = cmd_session_no_stdin,
+                        .timeout_ms = arg_timeout,
+                        .detach_keys = cmd_session_detach_keys};
 }
 
 typedef struct Session Session;
@@ -64,7 +67,7 @@ typedef struct {
     int fd;
     GByteArray *pending;
     guint source;
-    gboolean closed;        /* nobody reads it any more */
+    gboolean closed; /* nobody reads it any more */
 } Output;
 
 struct Session {
@@ -73,19 +76,19 @@ struct Session {
     MsbExec *exec;
     GMainLoop *loop;
     Output outputs[2];
-    gboolean held;          /* output() has said stop */
-    GByteArray *input;      /* read, not yet taken by the command */
+    gboolean held;     /* output() has said stop */
+    GByteArray *input; /* read, not yet taken by the command */
     guint input_source;
     gboolean input_ended;
     gboolean input_stopped; /* no more is wanted */
     UiKeys keys;
     gboolean tty;
-    guint deadline;         /* source id */
+    guint deadline; /* source id */
     guint interrupts;
     gboolean ended;
-    gboolean lost;          /* the connection to the sandbox */
+    gboolean lost; /* the connection to the sandbox */
     gboolean timed_out;
-    GError *error;          /* why it ended, to be told once the terminal is itself again */
+    GError *error; /* why it ended, to be told once the terminal is itself again */
     CmdSessionResult result;
 };
 
@@ -141,7 +144,7 @@ on_output(MsbExec *exec G_GNUC_UNUSED, int stream, const guint8 *bytes, gsize n,
     Output *output = &s->outputs[stream == 2 ? 1 : 0];
 
     if (output->closed || s->options->detach)
-        return TRUE;    /* with --detach all of it is kept for whoever attaches */
+        return TRUE; /* with --detach all of it is kept for whoever attaches */
     g_byte_array_append(output->pending, bytes, (guint)n);
     if (!output->source)
         output->source = g_unix_fd_add(output->fd, G_IO_OUT | G_IO_ERR | G_IO_HUP, on_output_ready, output);
@@ -209,14 +212,14 @@ on_input(gint fd, GIOCondition condition G_GNUC_UNUSED, gpointer data)
     if (n > 0)
         take_input(s, bytes, (gsize)n);
     else
-        s->input_ended = TRUE;      /* an error ends it as well: the terminal is gone */
+        s->input_ended = TRUE; /* an error ends it as well: the terminal is gone */
     if (s->input_stopped)
-        return G_SOURCE_REMOVE;     /* by take_input(), which has removed the source */
+        return G_SOURCE_REMOVE; /* by take_input(), which has removed the source */
     if (push_input(s) && !s->input_stopped)
         return G_SOURCE_CONTINUE;
     if (s->input_stopped)
         return G_SOURCE_REMOVE;
-    s->input_source = 0;            /* until on_stdin_ready() */
+    s->input_source = 0; /* until on_stdin_ready() */
     return G_SOURCE_REMOVE;
 }
 
@@ -408,8 +411,9 @@ say_why_it_ended(const Session *s)
     if (s->error)
         ui_error("%s", s->error->message);
     if (s->lost)
-        ui_hint(_("'msb ps -a' tells whether it still runs, 'msb logs --source=console %s' what its kernel said"),
-                s->sandbox);
+        ui_hint(
+            _("'msb ps -a' tells whether it still runs, 'msb logs --source=console %s' what its kernel said"),
+            s->sandbox);
     if (s->timed_out)
         ui_error(_("the command was killed: it took longer than %s allows"), "--timeout");
     if (!s->result.detached || s->options->detach)
@@ -421,7 +425,7 @@ say_why_it_ended(const Session *s)
 CmdSessionResult
 cmd_session_run(MsbClient *client, const char *sandbox, const CmdSession *options)
 {
-    Session s = { 0 };
+    Session s = {0};
     g_autoptr(GError) error = NULL;
     guint signals = 0;
 

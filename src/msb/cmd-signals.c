@@ -18,14 +18,14 @@ struct _CmdWatch {
     CmdWatchFunc func;
     gpointer data;
     int end_fd;
-    int caught;         /* the thread's until it is joined */
+    int caught; /* the thread's until it is joined */
 };
 
 void
 cmd_signals_init(void)
 {
-    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH };
-    struct sigaction ignore = { .sa_handler = SIG_IGN };
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t set;
 
     if (signal_fd >= 0)
@@ -66,7 +66,7 @@ static gpointer
 watch_thread(gpointer data)
 {
     CmdWatch *watch = data;
-    struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN }, { .fd = watch->end_fd, .events = POLLIN } };
+    struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = watch->end_fd, .events = POLLIN}};
 
     for (;;) {
         int signum;

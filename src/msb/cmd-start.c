@@ -48,7 +48,8 @@ cmd_create_sandbox(MsbHome *home, MsbConfig *config, GError **error)
 
     if (cmd_config_replace(&timeout_ms)) {
         if (!cmd_config_name()) {
-            msb_error_set(error, MSB_ERROR_INVALID, _("--replace needs the name of what to replace (--name)"));
+            msb_error_set(error, MSB_ERROR_INVALID,
+                          _("--replace needs the name of what to replace (--name)"));
             return NULL;
         }
         if (!replace_old(home, cmd_config_name(), timeout_ms, error))
@@ -78,7 +79,8 @@ static gboolean
 note_accel(MsbSandbox *sandbox, gboolean quiet, GError **error)
 {
     g_autofree char *why = NULL;
-    g_autofree char *accel = msb_host_choose_accel(msb_config_get_accel(msb_sandbox_get_config(sandbox)), &why, error);
+    g_autofree char *accel =
+        msb_host_choose_accel(msb_config_get_accel(msb_sandbox_get_config(sandbox)), &why, error);
 
     if (!accel)
         return FALSE;
@@ -90,7 +92,7 @@ note_accel(MsbSandbox *sandbox, gboolean quiet, GError **error)
 gboolean
 cmd_start_sandbox(MsbHome *home, MsbSandbox *sandbox, gboolean quiet, GError **error)
 {
-    Attempt attempt = { .home = home, .name = msb_sandbox_get_name(sandbox) };
+    Attempt attempt = {.home = home, .name = msb_sandbox_get_name(sandbox)};
     g_autoptr(UiProgress) progress = ui_progress_new(quiet);
     g_autofree char *what = g_strdup_printf(_("starting %s"), attempt.name);
     g_autoptr(GError) local = NULL;
@@ -139,16 +141,18 @@ cmd_print_timings(MsbClient *client)
         if (!equals)
             continue;
         *equals = '\0';
-        fprintf(stderr, "%-24s %10.3f ms\n", timings[i], (double)g_ascii_strtoull(equals + 1, NULL, 10) / 1000);
+        fprintf(stderr, "%-24s %10.3f ms\n", timings[i],
+                (double)g_ascii_strtoull(equals + 1, NULL, 10) / 1000);
     }
 }
 
 /* ---- the commands ---------------------------------------------------------------------- */
 
 static const CmdOption quiet_option[] = {
-    { "quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY, NULL },
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY,
+     NULL},
     CMD_TARGET_LABEL_OPTION,
-    { 0 },
+    {0},
 };
 
 static gboolean
@@ -174,20 +178,22 @@ const CmdCommand cmd_start = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME…"),
     .summary = N_("Start stopped sandboxes"),
-    .options = { quiet_option },
-    .operands = (const CmdValue[]){ CMD_VALUE_STOPPED, CMD_VALUE_END },
+    .options = {quiet_option},
+    .operands = (const CmdValue[]){CMD_VALUE_STOPPED, CMD_VALUE_END},
     .max_operands = G_MAXUINT,
     .run = run_start,
 };
 
-#define TIMEOUT_OPTION \
-    { "timeout", 't', CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"), \
-      N_("how long it has to stop before it is killed (default 10s)"), CMD_VALUE_ANY, NULL }
+#define TIMEOUT_OPTION                                                                                       \
+    {                                                                                                        \
+        "timeout", 't', CMD_OPTION_DURATION, &arg_timeout, NULL, N_("DURATION"),                             \
+            N_("how long it has to stop before it is killed (default 10s)"), CMD_VALUE_ANY, NULL             \
+    }
 
 static const CmdOption stop_options[] = {
-    { "force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("kill it at once"), CMD_VALUE_ANY, NULL },
+    {"force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("kill it at once"), CMD_VALUE_ANY, NULL},
     TIMEOUT_OPTION,
-    { 0 },
+    {0},
 };
 
 static guint
@@ -224,10 +230,11 @@ const CmdCommand cmd_stop = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME…"),
     .summary = N_("Stop running sandboxes"),
-    .details = N_("The guest terminates its commands, writes what is unwritten and powers off. What was written to "
-                  "its root is there again when it starts."),
-    .options = { stop_options, quiet_option },
-    .operands = (const CmdValue[]){ CMD_VALUE_RUNNING, CMD_VALUE_END },
+    .details =
+        N_("The guest terminates its commands, writes what is unwritten and powers off. What was written to "
+           "its root is there again when it starts."),
+    .options = {stop_options, quiet_option},
+    .operands = (const CmdValue[]){CMD_VALUE_RUNNING, CMD_VALUE_END},
     .max_operands = G_MAXUINT,
     .run = run_stop,
 };
@@ -250,8 +257,8 @@ const CmdCommand cmd_restart = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("[OPTION…] NAME…"),
     .summary = N_("Stop sandboxes if they run, and start them"),
-    .options = { stop_options, quiet_option },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .options = {stop_options, quiet_option},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .max_operands = G_MAXUINT,
     .run = run_restart,
 };
@@ -275,8 +282,8 @@ run_rm(const CmdArgs *args)
 }
 
 static const CmdOption rm_options[] = {
-    { "force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("kill it if it runs"), CMD_VALUE_ANY, NULL },
-    { 0 },
+    {"force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("kill it if it runs"), CMD_VALUE_ANY, NULL},
+    {0},
 };
 
 const CmdCommand cmd_rm = {
@@ -286,8 +293,8 @@ const CmdCommand cmd_rm = {
     .synopsis = N_("[OPTION…] NAME…"),
     .summary = N_("Remove sandboxes with all that was written in them"),
     .details = N_("Images and named volumes stay."),
-    .options = { rm_options, quiet_option },
-    .operands = (const CmdValue[]){ CMD_VALUE_SANDBOX, CMD_VALUE_END },
+    .options = {rm_options, quiet_option},
+    .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .max_operands = G_MAXUINT,
     .run = run_rm,
 };

@@ -69,8 +69,14 @@ typedef struct {
     GPtrArray *given;       /* of const CmdOption: the options that were given */
 } CmdArgs;
 
-typedef enum { CMD_GROUP_SANDBOXES, CMD_GROUP_IMAGES, CMD_GROUP_INSTALLATION, CMD_GROUP_OTHER, CMD_GROUP_HIDDEN,
-               CMD_N_GROUPS } CmdGroup;
+typedef enum {
+    CMD_GROUP_SANDBOXES,
+    CMD_GROUP_IMAGES,
+    CMD_GROUP_INSTALLATION,
+    CMD_GROUP_OTHER,
+    CMD_GROUP_HIDDEN,
+    CMD_N_GROUPS,
+} CmdGroup;
 
 typedef struct CmdCommand CmdCommand;
 struct CmdCommand {
@@ -83,7 +89,7 @@ struct CmdCommand {
     const CmdOption *options[4];    /* tables, its own and those it shares with others, up to a NULL */
     const CmdValue *operands;       /* what they are, up to CMD_VALUE_END; the last one repeats. NULL = any */
     guint min_operands, max_operands;
-    gboolean takes_command;         /* what follows "--" or max_operands operands is a command line, taken as it is */
+    gboolean takes_command;         /* what follows "--" or max_operands operands is taken as a command line */
     int (*run)(const CmdArgs *args);
     const CmdCommand *const *children;  /* subcommands, NULL-terminated; then run is NULL */
 };
@@ -99,7 +105,8 @@ const CmdCommand *cmd_find(const CmdCommand *const *list, const char *name);
 
 /* Take the options out of argv (without the command's name). *help is set when --help was among them, and
  * then nothing else is checked. */
-gboolean cmd_parse(const CmdCommand *command, const char *const *argv, CmdArgs *args, gboolean *help, GError **error);
+gboolean cmd_parse(const CmdCommand *command, const char *const *argv, CmdArgs *args, gboolean *help,
+                   GError **error);
 void cmd_args_clear(CmdArgs *args);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(CmdArgs, cmd_args_clear)
 /* Whether the option was given. */

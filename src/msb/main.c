@@ -35,20 +35,22 @@ set_log_level(const char *name, const char *value G_GNUC_UNUSED, GError **error)
     return TRUE;
 }
 
-#define LOG_LEVEL(level, help) \
-    { level, 0, CMD_OPTION_FLAG, NULL, set_log_level, NULL, help, CMD_VALUE_ANY, NULL }
+#define LOG_LEVEL(level, help)                                                                               \
+    {                                                                                                        \
+        level, 0, CMD_OPTION_FLAG, NULL, set_log_level, NULL, help, CMD_VALUE_ANY, NULL                      \
+    }
 
 const CmdOption cmd_global_options[] = {
-    { "help", 'h', CMD_OPTION_FLAG, NULL, NULL, NULL, N_("show this help"), CMD_VALUE_ANY, NULL },
-    { "version", 'V', CMD_OPTION_FLAG, &arg_version, NULL, NULL, N_("show the version"), CMD_VALUE_ANY, NULL },
-    { "tree", 0, CMD_OPTION_FLAG, &arg_tree, NULL, NULL, N_("show all commands with their subcommands"),
-      CMD_VALUE_ANY, NULL },
+    {"help", 'h', CMD_OPTION_FLAG, NULL, NULL, NULL, N_("show this help"), CMD_VALUE_ANY, NULL},
+    {"version", 'V', CMD_OPTION_FLAG, &arg_version, NULL, NULL, N_("show the version"), CMD_VALUE_ANY, NULL},
+    {"tree", 0, CMD_OPTION_FLAG, &arg_tree, NULL, NULL, N_("show all commands with their subcommands"),
+     CMD_VALUE_ANY, NULL},
     LOG_LEVEL("error", N_("log errors only")),
     LOG_LEVEL("warn", N_("log warnings too")),
     LOG_LEVEL("info", N_("log what happens (the default)")),
     LOG_LEVEL("debug", N_("log what a developer wants to know")),
     LOG_LEVEL("trace", N_("log everything")),
-    { 0 },
+    {0},
 };
 
 static int
@@ -71,10 +73,10 @@ static const CmdCommand complete_command = {
 };
 
 const CmdCommand *const cmd_commands[] = {
-    &cmd_run,    &cmd_create, &cmd_start,  &cmd_stop,   &cmd_restart, &cmd_rm,     &cmd_ls,
-    &cmd_ps,     &cmd_exec,   &cmd_shell,  &cmd_attach, &cmd_logs,    &cmd_inspect,
-    &cmd_load,   &cmd_import, &cmd_image,  &cmd_images, &cmd_rmi,
-    &cmd_kernel, &cmd_doctor, &cmd_completion, &complete_command, NULL,
+    &cmd_run,     &cmd_create, &cmd_start,      &cmd_stop,         &cmd_restart, &cmd_rm,
+    &cmd_ls,      &cmd_ps,     &cmd_exec,       &cmd_shell,        &cmd_attach,  &cmd_logs,
+    &cmd_inspect, &cmd_load,   &cmd_import,     &cmd_image,        &cmd_images,  &cmd_rmi,
+    &cmd_kernel,  &cmd_doctor, &cmd_completion, &complete_command, NULL,
 };
 
 const CmdCommand *
@@ -103,7 +105,7 @@ static int
 dispatch(const char *parent, const CmdCommand *command, const char *const *argv)
 {
     g_autofree char *full_name = g_strdup_printf("%s %s", parent, command->name);
-    g_auto(CmdArgs) args = { 0 };
+    g_auto(CmdArgs) args = {0};
     g_autoptr(GError) error = NULL;
     gboolean help;
 
@@ -162,13 +164,14 @@ unknown_command(const char *name)
     return CMD_EXIT_USAGE;
 }
 
-/* Options in front of the command belong to the program: the number of words they take, or -1 after an error. */
+/* Options in front of the command belong to the program: the number of words they take, or -1 after an error.
+ */
 static int
 parse_leading(const char *const *argv, gboolean *help)
 {
-    static const CmdCommand program = { .name = "msb", .synopsis = "", .max_operands = 0 };
+    static const CmdCommand program = {.name = "msb", .synopsis = "", .max_operands = 0};
     g_autoptr(GPtrArray) leading = g_ptr_array_new();
-    g_auto(CmdArgs) args = { 0 };
+    g_auto(CmdArgs) args = {0};
     g_autoptr(GError) error = NULL;
     int n = 0;
 

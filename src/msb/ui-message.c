@@ -66,13 +66,13 @@ say(const char *colour, const char *tag, const char *format, va_list ap)
     fflush(stderr);
 }
 
-#define SAY(colour, tag) \
-    do { \
-        va_list ap; \
-\
-        va_start(ap, format); \
-        say(colour, tag, format, ap); \
-        va_end(ap); \
+#define SAY(colour, tag)                                                                                     \
+    do {                                                                                                     \
+        va_list ap;                                                                                          \
+                                                                                                             \
+        va_start(ap, format);                                                                                \
+        say(colour, tag, format, ap);                                                                        \
+        va_end(ap);                                                                                          \
     } while (0)
 
 void

@@ -16,8 +16,8 @@
 struct _UiProgress {
     gboolean quiet;
     gboolean terminal;
-    char *what;             /* the step that was said or drawn last */
-    gint64 drawn;           /* monotonic time of the last drawing */
+    char *what;   /* the step that was said or drawn last */
+    gint64 drawn; /* monotonic time of the last drawing */
 };
 
 /* Whether a line of ours stands on the terminal. */

@@ -10,11 +10,11 @@
 #include "ui-tty.h"
 
 #define GAP 3
-#define LEAST_WIDTH 6       /* a column is not cut below this */
+#define LEAST_WIDTH 6 /* a column is not cut below this */
 
 struct _UiTable {
     guint n_columns;
-    GPtrArray *cells;       /* row after row, the headings first */
+    GPtrArray *cells; /* row after row, the headings first */
 };
 
 static guint
@@ -135,7 +135,8 @@ ui_table_print(UiTable *table)
     guint available = ui_tty_columns(STDOUT_FILENO);
 
     for (guint i = 0; i < table->cells->len; i++)
-        widths[i % table->n_columns] = MAX(widths[i % table->n_columns], ui_text_width(table->cells->pdata[i]));
+        widths[i % table->n_columns] =
+            MAX(widths[i % table->n_columns], ui_text_width(table->cells->pdata[i]));
     if (available > 0)
         fit_widths(widths, table->n_columns, available);
     for (guint row = 0; row < rows; row++)

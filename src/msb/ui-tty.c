@@ -57,8 +57,9 @@ on_fatal_signal(int signum)
 static void
 install_fatal_handlers(void)
 {
-    static const int signals[] = { SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SIGXCPU, SIGXFSZ };
-    struct sigaction action = { .sa_handler = on_fatal_signal, .sa_flags = SA_RESETHAND | SA_NODEFER };
+    static const int signals[] = {SIGABRT, SIGBUS,  SIGFPE,  SIGILL, SIGSEGV,
+                                  SIGSYS,  SIGTRAP, SIGXCPU, SIGXFSZ};
+    struct sigaction action = {.sa_handler = on_fatal_signal, .sa_flags = SA_RESETHAND | SA_NODEFER};
 
     for (guint i = 0; i < G_N_ELEMENTS(signals); i++)
         sigaction(signals[i], &action, NULL);

@@ -29,8 +29,8 @@ typedef struct {
 
 /* docker's syntax: "ctrl-p,ctrl-q", "ctrl-]", "a"; "" = none. */
 gboolean ui_keys_parse(const char *text, UiKeys *keys, GError **error);
-/* Look for keys in in[0, n): TRUE when they are complete (what follows them is dropped). What is to be sent on goes
- * to out, which has room for n + UI_KEYS_MAX bytes; *out_n is its length. */
+/* Look for keys in in[0, n): TRUE when they are complete (what follows them is dropped). What is to be sent
+ * on goes to out, which has room for n + UI_KEYS_MAX bytes; *out_n is its length. */
 gboolean ui_keys_feed(UiKeys *keys, const guint8 *in, gsize n, guint8 *out, gsize *out_n);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * mock-sandbox NAME: a sandbox that runs, as far as the command line can tell, without a machine: its files in
- * $MSB_HOME, the supervisor's relay on its control socket, and the guest agent as an ordinary process of this user
- * behind it. Prints "ready", and ends when its standard input does.
+ * mock-sandbox NAME: a sandbox that runs, as far as the command line can tell, without a machine: its files
+ * in $MSB_HOME, the supervisor's relay on its control socket, and the guest agent as an ordinary process of
+ * this user behind it. Prints "ready", and ends when its standard input does.
  */
 #include <config.h>
 
@@ -50,7 +50,7 @@ take_run_directory(MsbHome *home, const char *name, const Fixture *f, GError **e
     g_autofree char *dir = msb_home_run_dir(home, name);
     g_autofree char *lock_path = msb_run_lock_path(home, name);
     g_autofree char *socket = msb_run_control_socket(home, name);
-    MsbRunStatus status = { .state = MSB_STATE_RUNNING, .supervisor_pid = (guint)getpid() };
+    MsbRunStatus status = {.state = MSB_STATE_RUNNING, .supervisor_pid = (guint)getpid()};
     g_autoptr(MsbLock) lock = NULL;
 
     if (!msb_paths_make_dir(dir, 0700, error) ||

@@ -17,7 +17,7 @@ test_width(void)
     g_assert_cmpuint(ui_text_width("abc"), ==, 3);
     g_assert_cmpuint(ui_text_width("äöü"), ==, 3);
     g_assert_cmpuint(ui_text_width("日本"), ==, 4);
-    g_assert_cmpuint(ui_text_width("e\xcc\x81"), ==, 1);    /* a combining accent */
+    g_assert_cmpuint(ui_text_width("e\xcc\x81"), ==, 1); /* a combining accent */
 }
 
 static void
@@ -28,8 +28,8 @@ test_fit(void)
         guint width;
         const char *result;
     } cases[] = {
-        { "short", 5, "short" },  { "longer", 5, "long…" }, { "x", 0, "" },       { "日本語", 6, "日本語" },
-        { "日本語", 5, "日本…" }, { "日本語", 4, "日…" },   { "a日本", 3, "a…" }, { "", 3, "" },
+        {"short", 5, "short"},  {"longer", 5, "long…"}, {"x", 0, ""},       {"日本語", 6, "日本語"},
+        {"日本語", 5, "日本…"}, {"日本語", 4, "日…"},   {"a日本", 3, "a…"}, {"", 3, ""},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -45,12 +45,14 @@ static void
 test_clean(void)
 {
     static const char *const cases[][2] = {
-        { "plain äöü\n", "plain äöü\n" },
-        { "\033[2Jgone", "?[2Jgone" },
-        { "a\tb\rc\a", "a bc?" },
-        { "\xc2\x9b" "31m", "?31m" },      /* CSI as one C1 character */
-        { "\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd" },
-        { "\x7f", "?" },
+        {"plain äöü\n", "plain äöü\n"},
+        {"\033[2Jgone", "?[2Jgone"},
+        {"a\tb\rc\a", "a bc?"},
+        {"\xc2\x9b"
+         "31m",
+         "?31m"}, /* CSI as one C1 character */
+        {"\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd"},
+        {"\x7f", "?"},
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -63,8 +65,8 @@ test_clean(void)
 static void
 test_keys_parse(void)
 {
-    static const char *const bad[] = { "ctrl-", "ctrl-ab", "ctrl-1", ",", "ctrl-p,,ctrl-q", "ab", "ü",
-                                       "a,b,c,d,e,f,g,h,i" };
+    static const char *const bad[] = {"ctrl-",          "ctrl-ab", "ctrl-1", ",",
+                                      "ctrl-p,,ctrl-q", "ab",      "ü",      "a,b,c,d,e,f,g,h,i"};
     UiKeys keys;
 
     g_assert_true(ui_keys_parse("ctrl-p,CTRL-q", &keys, NULL));
@@ -85,7 +87,8 @@ test_keys_parse(void)
     }
 }
 
-/* Feed typed in pieces of every size: what is sent on, and whether the keys were found, do not depend on the cut. */
+/* Feed typed in pieces of every size: what is sent on, and whether the keys were found, do not depend on the
+ * cut. */
 static void
 check_feed(const char *keys_text, const char *typed, const char *sent, gboolean found)
 {
@@ -118,7 +121,7 @@ test_keys_feed(void)
     check_feed("ctrl-p,ctrl-q", "\020\020\020\021", "\020\020", TRUE);
     check_feed("a,a,b", "aaab", "a", TRUE);
     check_feed("a,b,a,c", "ababac!", "ab", TRUE);
-    check_feed("a,b,a,c", "abab", "ab", FALSE);      /* the rest is held back */
+    check_feed("a,b,a,c", "abab", "ab", FALSE); /* the rest is held back */
     check_feed("", "ab\035", "ab\035", FALSE);
 }
 

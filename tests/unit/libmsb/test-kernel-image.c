@@ -36,7 +36,7 @@ assert_unpacked(Fixture *f, const GByteArray *elf)
 static void
 test_compressions(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
-    static const char *const filters[] = { "gzip", "bzip2", "xz", "lzma", "zstd", "lz4-legacy" };
+    static const char *const filters[] = {"gzip", "bzip2", "xz", "lzma", "zstd", "lz4-legacy"};
     g_autoptr(GByteArray) elf = make_elf(18, RELEASE);
 
     for (guint i = 0; i < G_N_ELEMENTS(filters); i++) {
@@ -186,19 +186,23 @@ test_pick_order(Fixture *f, gconstpointer data G_GNUC_UNUSED)
              "alias crc32c crc32c_intel\nalias crypto-* unrelated\n");
     files = pick(f, &error);
     g_assert_no_error(error);
-    g_assert_cmpstr(files, ==, "kernel/virtio_ring.ko kernel/virtio.ko kernel/virtio-mmio.ko.xz "
-                    "kernel/virtio_blk.ko kernel/virtio_console.ko kernel/crc32c_intel.ko "
-                    "kernel/libcrc32c.ko kernel/erofs.ko kernel/overlay.ko kernel/fuse.ko kernel/virtiofs.ko");
+    g_assert_cmpstr(
+        files, ==,
+        "kernel/virtio_ring.ko kernel/virtio.ko kernel/virtio-mmio.ko.xz "
+        "kernel/virtio_blk.ko kernel/virtio_console.ko kernel/crc32c_intel.ko "
+        "kernel/libcrc32c.ko kernel/erofs.ko kernel/overlay.ko kernel/fuse.ko kernel/virtiofs.ko");
 }
 
 static void
 test_pick_builtin_alias(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
-    static const char modinfo[] = "crc32c_generic.license=GPL\0crc32c_generic.alias=crc32c\0ext4.alias=fs-ext4";
+    static const char modinfo[] =
+        "crc32c_generic.license=GPL\0crc32c_generic.alias=crc32c\0ext4.alias=fs-ext4";
     g_autofree char *path = path_in(f, "modules.builtin.modinfo");
     g_autofree char *files = NULL;
 
-    put_tree(f, good_dep, "kernel/fs/ext4/ext4.ko\n", "softdep libcrc32c pre: crc32c\n", "alias crc32c crc32c_intel\n");
+    put_tree(f, good_dep, "kernel/fs/ext4/ext4.ko\n", "softdep libcrc32c pre: crc32c\n",
+             "alias crc32c crc32c_intel\n");
     put(path, modinfo, sizeof(modinfo));
     files = pick(f, NULL);
     g_assert_nonnull(files);

@@ -62,19 +62,19 @@ make_archive(gboolean ar, const char *filter, const Member *members)
 static void
 put_deb(const char *path, const GByteArray *image, const Member *extra)
 {
-    static const char *const modules[] = { "virtio_mmio", "virtio_blk", "virtio_console", "erofs", "overlay",
-                                           "virtiofs" };
+    static const char *const modules[] = {"virtio_mmio", "virtio_blk", "virtio_console",
+                                          "erofs",       "overlay",    "virtiofs"};
     g_autoptr(GByteArray) tar = NULL;
     g_autoptr(GByteArray) deb = NULL;
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GArray) members = g_array_new(TRUE, TRUE, sizeof(Member));
-    Member kernel = { "./boot/vmlinuz-" RELEASE, image->data, image->len, 0 };
-    Member builtin = { "./lib/modules/" RELEASE "/modules.builtin", "kernel/fs/ext4/ext4.ko\n", 23, 0 };
+    Member kernel = {"./boot/vmlinuz-" RELEASE, image->data, image->len, 0};
+    Member builtin = {"./lib/modules/" RELEASE "/modules.builtin", "kernel/fs/ext4/ext4.ko\n", 23, 0};
 
     g_array_append_val(members, kernel);
     g_array_append_val(members, builtin);
     for (guint i = 0; i < G_N_ELEMENTS(modules); i++) {
-        Member module = { NULL, modules[i], strlen(modules[i]), 0 };
+        Member module = {NULL, modules[i], strlen(modules[i]), 0};
 
         g_ptr_array_add(names, g_strdup_printf("./lib/modules/" RELEASE "/kernel/%s.ko", modules[i]));
         module.name = names->pdata[i];
@@ -83,10 +83,11 @@ put_deb(const char *path, const GByteArray *image, const Member *extra)
     for (; extra && extra->name; extra++)
         g_array_append_val(members, *extra);
     tar = make_archive(FALSE, "xz", (Member *)members->data);
-    deb = make_archive(TRUE, NULL, (const Member[]){ { "debian-binary", "2.0\n", 4, 0 },
-                                                     { "control.tar.xz", "not looked at", 13, 0 },
-                                                     { "data.tar.xz", tar->data, tar->len, 0 },
-                                                     { NULL, NULL, 0, 0 } });
+    deb = make_archive(TRUE, NULL,
+                       (const Member[]){{"debian-binary", "2.0\n", 4, 0},
+                                        {"control.tar.xz", "not looked at", 13, 0},
+                                        {"data.tar.xz", tar->data, tar->len, 0},
+                                        {NULL, NULL, 0, 0}});
     put(path, deb->data, deb->len);
 }
 
@@ -216,15 +217,15 @@ static void
 test_odd_packages(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     static const Member harmless[] = {
-        { "../../../../escaped", "x", 1, 0 },
-        { "lib/modules/" RELEASE "/build", "/usr/src/linux", 0, AE_IFLNK },
-        { "lib/modules/" RELEASE "/kernel/link.ko", "../../../../../escaped", 0, AE_IFLNK },
-        { "usr/share/doc/readme", "x", 1, 0 },
-        { NULL, NULL, 0, 0 },
+        {"../../../../escaped", "x", 1, 0},
+        {"lib/modules/" RELEASE "/build", "/usr/src/linux", 0, AE_IFLNK},
+        {"lib/modules/" RELEASE "/kernel/link.ko", "../../../../../escaped", 0, AE_IFLNK},
+        {"usr/share/doc/readme", "x", 1, 0},
+        {NULL, NULL, 0, 0},
     };
-    static const Member second_version[] = { { "lib/modules/7.0/kernel/x.ko", "x", 1, 0 }, { NULL, NULL, 0, 0 } };
-    static const Member through_link[] = {
-        { "lib/modules/" RELEASE "/kernel/erofs.ko", "twice", 5, 0 }, { NULL, NULL, 0, 0 } };
+    static const Member second_version[] = {{"lib/modules/7.0/kernel/x.ko", "x", 1, 0}, {NULL, NULL, 0, 0}};
+    static const Member through_link[] = {{"lib/modules/" RELEASE "/kernel/erofs.ko", "twice", 5, 0},
+                                          {NULL, NULL, 0, 0}};
     g_autoptr(MsbHome) home = open_home(f);
     g_autofree char *escaped = path_in(f, "escaped");
     g_autoptr(MsbKernel) kernel = NULL;
@@ -281,8 +282,8 @@ test_broken_packages(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 static void
 test_import_files(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
-    static const char *const modules[] = { "virtio_mmio", "virtio_blk", "virtio_console", "erofs", "overlay",
-                                           "virtiofs", "ext4" };
+    static const char *const modules[] = {"virtio_mmio", "virtio_blk", "virtio_console", "erofs", "overlay",
+                                          "virtiofs",    "ext4"};
     g_autoptr(MsbHome) home = open_home(f);
     g_autoptr(GByteArray) image = make_good_bzimage();
     g_autofree char *vmlinuz = path_in(f, "vmlinuz");
@@ -315,7 +316,7 @@ static GPtrArray *
 put_boot_modules(Fixture *f)
 {
     GPtrArray *modules = g_ptr_array_new_with_free_func((GDestroyNotify)msb_boot_module_free);
-    static const char *const names[] = { "zeta.ko", "alpha.ko" };
+    static const char *const names[] = {"zeta.ko", "alpha.ko"};
 
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = path_in(f, names[i]);
@@ -332,15 +333,15 @@ put_boot_modules(Fixture *f)
 static void
 test_initrd(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
-    static const char *const names[] = { "dev", "dev/console", "init", "modules", "modules/zeta.ko",
-                                         "modules/alpha.ko", "modules/load" };
+    static const char *const names[] = {
+        "dev", "dev/console", "init", "modules", "modules/zeta.ko", "modules/alpha.ko", "modules/load"};
     g_autoptr(GPtrArray) modules = put_boot_modules(f);
     g_autofree char *agent = path_in(f, "agent");
     g_autofree char *out = path_in(f, "initrd");
     g_autoptr(GError) error = NULL;
     struct archive *a = archive_read_new();
     struct archive_entry *entry;
-    char text[64] = { 0 };
+    char text[64] = {0};
     mb_autofd int fd = -1;
 
     put(agent, "agent", 5);
@@ -372,7 +373,7 @@ test_initrd_is_deterministic(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
     g_autoptr(GPtrArray) modules = put_boot_modules(f);
     g_autofree char *agent = path_in(f, "agent");
-    g_autofree char *bytes[2] = { NULL, NULL };
+    g_autofree char *bytes[2] = {NULL, NULL};
     gsize n[2];
 
     put(agent, "agent", 5);
