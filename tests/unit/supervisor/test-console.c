@@ -34,6 +34,7 @@ check_tail(guint64 start, guint lines, const char *want)
 static void
 test_tail(void)
 {
+    g_autofree char *bytes = NULL;
     guint64 first;
 
     g_unlink(path);
@@ -45,7 +46,8 @@ test_tail(void)
     check_tail(first, 2, "two red\nthree");
     check_tail(0, 9, "old\none\ntwo red\nthree");
     put("\xff\xfe\0x\n", 5);
-    g_assert_true(g_utf8_validate(sv_console_tail(path, 0, 9), -1, NULL));
+    bytes = sv_console_tail(path, 0, 9);
+    g_assert_true(g_utf8_validate(bytes, -1, NULL));
 }
 
 static void
