@@ -64,7 +64,7 @@ done
 msb exec nobody true
 is "exec in what is not there fails" "$status" 1
 
-msb run nosuchimage true
+msb run --pull=never nosuchimage true
 is "an unknown image is an error" "$status" 1
 like "an unknown image is named" "$err" nosuchimage
 msb run
@@ -75,9 +75,17 @@ msb run -n 'no/good' nosuchimage
 is "a bad name is refused" "$status" 1
 msb run --replace nosuchimage
 like "--replace wants a name" "$err" "--name"
-msb run --pull=always nosuchimage
-like "--pull=always says what to do" "$err" "msb load"
-msb run -m 1G -c 2 -e A=b -e A nosuchimage
+msb run --pull=never nosuchimage
+like "--pull=never asks no registry" "$err" "nosuchimage.* is not in the store"
+msb run --pull=always 127.0.0.1:1/nosuch
+like "--pull=always asks the registry" "$err" "127.0.0.1:1/"
+msb pull 'no//good'
+like "pull wants a reference" "$err" "no//good"
+msb registry login 127.0.0.1:1
+is "registry login wants a name" "$status" 2
+msb registry logout nowhere.example
+like "registry logout of what is not there" "$err" "nowhere.example"
+msb run --pull=never -m 1G -c 2 -e A=b -e A nosuchimage
 is "nothing is left of failed runs" "$(find "$MSB_HOME/sandboxes" -mindepth 1 -name '[!.]*' -not -path '*/.locks/*')" ""
 msb load /nonexistent.tar
 is "a missing archive is an error" "$status" 1

@@ -227,7 +227,8 @@ open_backing(struct qcow2 *q, const struct header *h, unsigned depth, struct bk_
     if (is_qcow2(path, format))
         return open_at_depth(path, depth + 1, &q->backing, err);
     if (format[0] && strcmp(format, "raw") != 0)
-        return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported", q->file->path, format);
+        return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported", q->file->path,
+                       format);
     return bk_raw_open(path, true, &q->backing, err);
 }
 

@@ -145,8 +145,8 @@ const CmdOption cmd_config_options[] = {
     {"accel", 0, CMD_OPTION_STRING, &arg_accel, NULL, N_("NAME"),
      N_("kvm or tcg instead of what suits the machine"), CMD_VALUE_WORDS, "kvm tcg"},
     {"pull", 0, CMD_OPTION_STRING, &arg_pull, NULL, N_("WHEN"),
-     N_("if-missing or never: both use images that are in the store ('msb load')"), CMD_VALUE_WORDS,
-     "if-missing never always"},
+     N_("when to ask the image's registry: if-missing (default), always or never"), CMD_VALUE_WORDS,
+     "if-missing always never"},
     {"replace", 0, CMD_OPTION_FLAG, &arg_replace, NULL, NULL,
      N_("stop and remove a sandbox that has this name already"), CMD_VALUE_ANY, NULL},
     {"replace-with-timeout", 0, CMD_OPTION_DURATION, &arg_replace_timeout, NULL, N_("DURATION"),
@@ -169,6 +169,14 @@ cmd_config_replace(guint *timeout_ms)
 {
     *timeout_ms = arg_replace_timeout >= 0 ? (guint)arg_replace_timeout : CMD_STOP_TIMEOUT_MS;
     return arg_replace || arg_replace_timeout >= 0;
+}
+
+MsbPullPolicy
+cmd_config_pull(void)
+{
+    if (g_strcmp0(arg_pull, "always") == 0)
+        return MSB_PULL_ALWAYS;
+    return g_strcmp0(arg_pull, "never") == 0 ? MSB_PULL_NEVER : MSB_PULL_IF_MISSING;
 }
 
 static gboolean
@@ -194,12 +202,6 @@ cmd_config_build(const char *image, GError **error)
 {
     g_autoptr(MsbConfig) config = msb_config_new();
 
-    if (g_strcmp0(arg_pull, "always") == 0) {
-        msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                      _("--pull=always is not supported: sandboxes are made from images in the store; "
-                        "get the image there with 'msb load'"));
-        return NULL;
-    }
     msb_config_set_name(config, arg_name);
     msb_config_set_image(config, image);
     msb_config_set_ephemeral(config, arg_name == NULL);

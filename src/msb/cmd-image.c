@@ -324,5 +324,5 @@ const CmdCommand cmd_image = {
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("COMMAND …"),
     .summary = N_("Show and remove images"),
-    .children = (const CmdCommand *const[]){&image_ls, &image_inspect, &image_rm, NULL},
+    .children = (const CmdCommand *const[]){&image_ls, &image_inspect, &image_rm, &cmd_pull, NULL},
 };

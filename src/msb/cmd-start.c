@@ -41,20 +41,35 @@ replace_old(MsbHome *home, const char *name, guint timeout_ms, GError **error)
     return msb_sandbox_remove(old, TRUE, error);
 }
 
+/* The image is in the store when this succeeds: --pull decides whether a registry is asked. */
+static gboolean
+ensure_image(MsbHome *home, const MsbConfig *config, GError **error)
+{
+    MsbPullOptions options = { .policy = cmd_config_pull() };
+    g_autoptr(MsbImage) image = NULL;
+
+    if (msb_config_get_root_kind(config) != MSB_ROOT_IMAGE || !msb_config_get_image(config))
+        return TRUE;
+    image = cmd_pull_image(home, msb_config_get_image(config), &options, cmd_config_quiet, error);
+    return image != NULL;
+}
+
 MsbSandbox *
 cmd_create_sandbox(MsbHome *home, MsbConfig *config, GError **error)
 {
     guint timeout_ms;
 
-    if (cmd_config_replace(&timeout_ms)) {
-        if (!cmd_config_name()) {
-            msb_error_set(error, MSB_ERROR_INVALID,
-                          _("--replace needs the name of what to replace (--name)"));
-            return NULL;
-        }
-        if (!replace_old(home, cmd_config_name(), timeout_ms, error))
-            return NULL;
+    /* What can be wrong is said before an image is downloaded, and the old sandbox goes when the new image is there. */
+    if (cmd_config_replace(&timeout_ms) && !cmd_config_name()) {
+        msb_error_set(error, MSB_ERROR_INVALID, _("--replace needs the name of what to replace (--name)"));
+        return NULL;
     }
+    if (msb_config_get_name(config) && !msb_config_validate(config, error))
+        return NULL;
+    if (!ensure_image(home, config, error))
+        return NULL;
+    if (cmd_config_replace(&timeout_ms) && !replace_old(home, cmd_config_name(), timeout_ms, error))
+        return NULL;
     return msb_sandbox_create(home, config, error);
 }
 

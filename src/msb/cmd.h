@@ -172,6 +172,7 @@ extern gboolean cmd_config_timings;
 /* The configuration that the options ask for; image may be NULL. */
 MsbConfig *cmd_config_build(const char *image, GError **error);
 const char *cmd_config_name(void);
+MsbPullPolicy cmd_config_pull(void);
 /* Whether --replace was given, and how long the old sandbox has to stop. */
 gboolean cmd_config_replace(guint *timeout_ms);
 
@@ -184,6 +185,12 @@ gboolean cmd_start_sandbox(MsbHome *home, MsbSandbox *sandbox, gboolean quiet, G
 gboolean cmd_stop_sandbox(MsbSandbox *sandbox, guint timeout_ms, GError **error);
 void cmd_print_timings(MsbClient *client);
 #define CMD_STOP_TIMEOUT_MS 10000
+
+/* ---- cmd-pull.c ---- */
+
+/* Get an image by options->policy, with progress. A signal meanwhile ends the attempt. */
+MsbImage *cmd_pull_image(MsbHome *home, const char *reference, MsbPullOptions *options, gboolean quiet,
+                         GError **error);
 
 /* ---- cmd-session.c: one command in a guest, at this terminal ----------------------------------- */
 
@@ -230,7 +237,7 @@ CmdSessionResult cmd_session_run(MsbClient *client, const char *sandbox, const C
 extern const CmdCommand cmd_run, cmd_create, cmd_start, cmd_stop, cmd_restart, cmd_rm;
 extern const CmdCommand cmd_ls, cmd_ps, cmd_inspect, cmd_logs;
 extern const CmdCommand cmd_exec, cmd_shell, cmd_attach;
-extern const CmdCommand cmd_load, cmd_import, cmd_image, cmd_images, cmd_rmi;
+extern const CmdCommand cmd_pull, cmd_registry, cmd_load, cmd_import, cmd_image, cmd_images, cmd_rmi;
 extern const CmdCommand cmd_kernel, cmd_doctor, cmd_completion;
 
 #endif

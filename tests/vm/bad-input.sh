@@ -4,7 +4,8 @@
 # documented exit status, and leave nothing half-made.
 . "$(dirname "$0")/lib.bash"
 
-fails_with 1 'nosuchimage' "unknown image" msb run -q nosuchimage -- true
+fails_with 1 'nosuchimage' "unknown image" msb run -q --pull=never nosuchimage -- true
+fails_with 1 '127.0.0.1:1/' "a registry that is not there" msb run -q 127.0.0.1:1/nosuchimage -- true
 fails_with 1 'bad/name' "bad name" msb create -q -n bad/name busybox
 fails_with 1 'nosuchbox' "unknown sandbox" msb exec -q nosuchbox -- true
 fails_with 2 'help' "unknown option" msb run --no-such-option busybox
