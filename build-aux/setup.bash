@@ -41,7 +41,7 @@ quietly() {
 
 build_packages=(
     autoconf automake autopoint gcc gettext libtool make musl-tools perl pkgconf
-    libarchive-dev libcap-ng-dev libcurl4-openssl-dev libext2fs-dev libglib2.0-dev libjson-glib-dev
+    libarchive-dev libcap-ng-dev libcurl4-openssl-dev libext2fs-dev libgcrypt20-dev libglib2.0-dev libjson-glib-dev
     liblz4-dev liblzma-dev liburing-dev libseccomp-dev libvirt-dev libvirt-glib-1.0-dev libxml2-dev libzstd-dev zlib1g-dev
     libqcow-dev libvmdk-dev
 )
@@ -169,7 +169,7 @@ start_daemon() {
     local name=$1
     shift
     [ -e "/run/$name.pid" ] && as_root kill -0 "$(cat "/run/$name.pid")" 2>/dev/null && return 0
-    as_root "$@" -d -p "/run/msb-$name.pid" >"$work/log/$name" 2>&1 || die "cannot start $name: $(tail -n 3 "$work/log/$name")"
+    as_root setsid "$top/build-aux/reaper" "$@" -p "/run/msb-$name.pid" >"$work/log/$name" 2>&1 </dev/null 3>&- &
     started_pids+=("/run/msb-$name.pid")
 }
 
