@@ -66,12 +66,14 @@ def read_line(stream):
 class Terminal:
     """msb on a terminal of its own."""
 
-    def __init__(self, *args, rows=37, columns=91, env=None):
+    def __init__(self, *args, rows=37, columns=91, env=None, below=False):
         self.master, self.slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
         self.text = b""
-        self.process = subprocess.Popen([MSB] + list(args), stdin=self.slave, stdout=self.slave, stderr=self.slave,
+        # below: a parent that hears of the hang-up and keeps it to itself
+        parent = ["sh", "-c", 'trap "" HUP; env --default-signal=HUP "$@"', "sh"] if below else []
+        self.process = subprocess.Popen(parent + [MSB] + list(args), stdin=self.slave, stdout=self.slave, stderr=self.slave,
                                         env=env or ENV, start_new_session=True, preexec_fn=self.make_controlling)
 
     def make_controlling(self):
@@ -215,6 +217,25 @@ def test_terminal():
     t.close()
 
 
+def test_hangup():
+    for how in ("that leads the session", "below another that does"):
+        t = Terminal("exec", NAME, "sh", "-c", "echo 'prompt>'; while :; do read x || sleep 0.05; done",
+                     below=how.startswith("below"))
+        t.expect(rb"prompt> ")
+        os.close(t.slave)
+        os.close(t.master)
+        try:
+            t.process.wait(DEADLINE)
+            ok(True, "a closed terminal ends a command " + how)
+        except subprocess.TimeoutExpired:
+            ok(False, "a closed terminal ends a command " + how)
+            t.process.kill()
+        end = time.monotonic() + DEADLINE
+        while b"prompt" in run("ps", NAME).stdout and time.monotonic() < end:
+            pass
+        ok(b"prompt" not in run("ps", NAME).stdout, "and it is gone from the sandbox")
+
+
 def test_detach():
     t = Terminal("exec", NAME, "sh", "-c", "echo before; read x; echo after $x; exit 4")
     t.expect(rb"before")
@@ -287,6 +308,7 @@ def main():
         test_streaming()
         test_signals()
         test_terminal()
+        test_hangup()
         test_detach()
         test_listing()
         r = run("exec", NAME, "kill", "-9", str(os.getpid()) + "99999999")

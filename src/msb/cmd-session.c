@@ -83,6 +83,7 @@ struct Session {
     gboolean input_stopped; /* no more is wanted */
     UiKeys keys;
     gboolean tty;
+    gboolean terminal; /* ours, in raw mode */
     guint deadline; /* source id */
     guint interrupts;
     gboolean ended;
@@ -200,6 +201,15 @@ take_input(Session *s, const guint8 *bytes, gsize n)
     }
 }
 
+/* A raw terminal does not end: it is gone. Only who leads its session gets a signal then; this is seen by all. The
+ * command learns it as it would have there. */
+static void
+terminal_closed(Session *s)
+{
+    stop_input(s);
+    msb_exec_signal(s->exec, SIGHUP);
+}
+
 static gboolean
 on_input(gint fd, GIOCondition condition G_GNUC_UNUSED, gpointer data)
 {
@@ -211,8 +221,10 @@ on_input(gint fd, GIOCondition condition G_GNUC_UNUSED, gpointer data)
         return G_SOURCE_CONTINUE;
     if (n > 0)
         take_input(s, bytes, (gsize)n);
+    else if (s->terminal)
+        terminal_closed(s);
     else
-        s->input_ended = TRUE; /* an error ends it as well: the terminal is gone */
+        s->input_ended = TRUE;
     if (s->input_stopped)
         return G_SOURCE_REMOVE; /* by take_input(), which has removed the source */
     if (push_input(s) && !s->input_stopped)
@@ -436,7 +448,8 @@ cmd_session_run(MsbClient *client, const char *sandbox, const CmdSession *option
         session_clear(&s);
         return s.result;
     }
-    if (s.tty && !options->detach && isatty(STDIN_FILENO) && !ui_tty_raw())
+    s.terminal = s.tty && !options->detach && isatty(STDIN_FILENO) && ui_tty_raw();
+    if (s.tty && !options->detach && isatty(STDIN_FILENO) && !s.terminal)
         ui_warning(_("the terminal cannot be put into raw mode: %s"), g_strerror(errno));
     if (cmd_signals_fd() >= 0)
         signals = g_unix_fd_add(cmd_signals_fd(), G_IO_IN, on_signal, &s);
