@@ -132,6 +132,22 @@ qemu_pid() { pgrep -u "$(id -u)" -f -- "guest=msb-$1,|-name msb-$1" | head -n 1;
 libvirt_uri() { if [ "$(id -u)" = 0 ]; then echo qemu:///system; else echo qemu:///session; fi; }
 vsh() { virsh -q -c "$(libvirt_uri)" "$@"; }
 
+# Run a TAP program as a part of this test.
+include_tap() {
+    local line
+    "$@" >"$tmp/tap"
+    while read -r line; do
+        case $line in
+        ok\ *) pass "${line#ok * - }" ;;
+        not\ ok\ *) fail "${line#not ok * - }" ;;
+        1..*) ;;
+        *) echo "$line" ;;
+        esac
+    done <"$tmp/tap"
+    grep -q '^1\.\.' "$tmp/tap"
+    is $? 0 "$(basename "$2") ran to its end"
+}
+
 # Nothing may be left of the sandboxes of this test.
 check_nothing_left() {
     local left

@@ -1,65 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Drives `msb exec` on a pseudo-terminal: raw mode, size, resize, detach, attach."""
-import fcntl
 import os
-import pty
-import re
-import select
 import signal
-import struct
 import sys
-import termios
-import time
 
-DEADLINE = 120
-count = failed = 0
-
-
-def ok(good, name, note=""):
-    global count, failed
-    count += 1
-    failed += not good
-    print("%sok %d - %s" % ("" if good else "not ", count, name))
-    if not good and note:
-        print("# " + repr(note)[:2000])
-    sys.stdout.flush()
-
-
-class Session:
-    def __init__(self, argv, rows=30, cols=100):
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            os.execvp(argv[0], argv)
-        self.seen = b""
-        self.resize(rows, cols)
-
-    def resize(self, rows, cols):
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
-
-    def expect(self, pattern):
-        end = time.monotonic() + DEADLINE
-        while not re.search(pattern, self.seen):
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.fd], [], [], left)[0]:
-                return False
-            try:
-                data = os.read(self.fd, 65536)
-            except OSError:
-                data = b""
-            if not data:
-                return bool(re.search(pattern, self.seen))
-            self.seen += data
-        self.seen = self.seen[re.search(pattern, self.seen).end():]
-        return True
-
-    def send(self, text):
-        os.write(self.fd, text)
-
-    def wait(self):
-        self.expect(rb"(?!)")
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
+from ptysession import Session, done, ok
 
 name = sys.argv[1]
 s = Session(["msb", "exec", name, "--", "sh"])
@@ -96,5 +42,4 @@ s.send(b"\recho $marker\r")
 ok(s.expect(rb"\r\nstill-here"), "attach finds it where it was", s.seen)
 s.send(b"exit\r")
 ok(s.wait() == 0, "and it ends")
-print("1..%d" % count)
-sys.exit(1 if failed else 0)
+done()
