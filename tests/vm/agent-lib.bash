@@ -10,7 +10,7 @@ driver=$abs_top_builddir/tests/unit/agent/agent-driver
 count=0
 failures=0
 
-skip_all() { echo "1..0 # SKIP $*"; exit 77; }
+skip_all() { echo "1..0 # SKIP $*"; exit 0; }
 
 requires() {
     local program
