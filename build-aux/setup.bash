@@ -10,6 +10,7 @@ set -u -o pipefail
 : "${top:?}"
 export LC_ALL=C.UTF-8
 export DEBIAN_FRONTEND=noninteractive
+export PATH=$PATH:/usr/sbin:/sbin # depmod and e2fsck, for ordinary users
 
 builddir=${MSB_BUILDDIR_TOP:-$top/build}
 work=${MSB_WORK:-/var/tmp/msb-$EUID-$(printf %s "$top" | sha256sum | cut -c1-8)}
