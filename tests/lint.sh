@@ -44,7 +44,8 @@ verdict 'every file of code says its licence' \
     "$(grep -L 'SPDX-License-Identifier' "${c_files[@]}" "${scripts[@]}" configure.ac $(git ls-files '*.am' 'm4/msb-*.m4') || :)"
 verdict 'a source file has at most 800 lines' "$(wc -l "${product[@]}" | awk '$2 != "total" && $1 > 800')"
 verdict 'headers are guarded' "$(for f in "${c_files[@]}"; do case $f in *.h) grep -qE '^#ifndef [A-Z0-9_]+_H' "$f" || echo "$f" ;; esac; done)"
-verdict 'no path of a build machine' "$(grep -nE '/work/(main|shared)|/tmp/w/|/home/[a-z]+/(src|work)' "${all[@]}" | grep -v '^tests/lint.sh:' || :)"
+verdict 'no path of a build machine' "$(grep -nF "$(pwd -P)/" "${all[@]}" || :)$(grep -nE '/home/[a-z]+/(src|work)' "${all[@]}" |
+    grep -v '^tests/lint.sh:' || :)"
 verdict 'files end with a newline' "$(for f in "${all[@]}"; do [ ! -s "$f" ] || [ -z "$(tail -c 1 "$f" | tr '\n\0' ' ' | tr -d ' ')" ] || echo "$f"; done)"
 if command -v shellcheck >/dev/null; then
     verdict 'shellcheck is content' "$(shellcheck -f gcc -S warning -e SC1091,SC2034,SC2046,SC2154 "${scripts[@]}" 2>&1 || :)"
