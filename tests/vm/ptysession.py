@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import sys
 import termios
@@ -38,6 +39,7 @@ class Session:
         if self.pid == 0:
             os.execvp(argv[0], argv)
         self.seen = b""
+        self.open = True
         self.resize(rows, cols)
 
     def resize(self, rows, cols):
@@ -54,6 +56,7 @@ class Session:
             except OSError:
                 data = b""
             if not data:
+                self.open = False
                 return bool(re.search(pattern, self.seen))
             self.seen += data
         self.seen = self.seen[re.search(pattern, self.seen).end():]
@@ -63,5 +66,8 @@ class Session:
         os.write(self.fd, text)
 
     def wait(self):
+        """The program's exit code; one that does not end is killed."""
         self.expect(rb"(?!)")
+        if self.open:
+            os.kill(self.pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
