@@ -11,10 +11,7 @@ like "$xml" "busybox" "title or metadata name the image"
 like "$xml" "metadata" "there is metadata"
 like "$(vsh domstats "msb-$n")" 'state.state=1' "domstats answers"
 like "$(vsh dominfo "msb-$n")" 'Persistent: +yes' "it is persistent"
-out=$(printf '\r\recho con$((40+2))sole\rexit\r' | timeout 60 script -qefc "virsh -c $(libvirt_uri) console --force msb-$n" /dev/null 2>&1 | head -c 4000 & p=$!
-    wait $p)
-like "$out" 'Connected to domain' "virsh console connects"
-runs "a domain reset of nothing else" vsh domstate "msb-$n"
+include_tap python3 "$(dirname "$0")/console.py" "$(libvirt_uri)" "msb-$n"
 runs "stop" msb stop -q "$n"
 like "$(vsh list --all)" "msb-$n +shut off" "a stopped sandbox is listed"
 vsh dumpxml "msb-$n" >"$tmp/domain.xml"
