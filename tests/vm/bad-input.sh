@@ -25,6 +25,21 @@ MSB_BOOT_TIMEOUT=1 fails_with 1 'not ready after' "a guest that does not answer 
 head -c 1000 /dev/urandom >"$tmp/garbage.tar"
 fails_with 1 'garbage.tar' "an archive that is none" msb load -i "$tmp/garbage.tar" -t x
 fails_with 1 'missing.tar' "an archive that is not there" msb load -i "$tmp/missing.tar" -t x
+# A full disk of the host.
+mkdir "$tmp/small"
+small=(bash "$(dirname "$0")/small-disk.bash")
+if ! "${small[@]}" 1m "$tmp/small" true 2>"$tmp/small.err"; then
+    skip "a full disk of the host" "no namespaces to mount a small one in: $(head -n 1 "$tmp/small.err")"
+else
+    fails_with 1 'upper.raw.*No space left' "no space for the sandbox's disk" "${small[@]}" 200k "$tmp/small" msb run -q busybox -- true
+    fails_with 1 'No space left' "no space for an image" "${small[@]}" 200k "$tmp/small" \
+        sh -c "rm \$MSB_HOME/images && exec msb load -i '$MSB_TEST_FILES/busybox-oci' -t busybox"
+    fails_with 1 'No space left' "no space for a kernel bundle" "${small[@]}" 2m "$tmp/small" \
+        sh -c "rm \$MSB_HOME/kernel && exec msb kernel import '$MSB_TEST_KERNEL_PACKAGE'"
+    runs "a disk that fills while the guest writes" "${small[@]}" 20m "$tmp/small" \
+        msb run -q busybox -- sh -c 'dd if=/dev/zero of=/root/x bs=1M count=64; sync; dmesg | grep -c "I/O error" && echo alive'
+    like "$out" alive "is an I/O error in the guest, which goes on"
+fi
 is "$(msb ls -q)" "" "no sandbox was left half-made"
 is "$(find "$MSB_HOME/sandboxes" -mindepth 1 -maxdepth 1 -not -name '.locks' 2>/dev/null)" "" "nor a directory of one"
 done_testing
