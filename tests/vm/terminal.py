@@ -14,8 +14,8 @@ s.send(b"stty size; tty\r")
 ok(s.expect(rb"30 100\r\n/dev/pts/\d"), "the terminal has our size", s.seen)
 s.resize(50, 132)
 os.kill(s.pid, signal.SIGWINCH)
-s.send(b"sleep 1; stty size\r")
-ok(s.expect(rb"50 132"), "a resize reaches the guest", s.seen)
+s.send(b"while [ \"$(stty size)\" != '50 132' ]; do :; done; stty size\r")
+ok(s.expect(rb"\n50 132\r\n"), "a resize reaches the guest", s.seen)
 # Type only once the command speaks.  The shell's line editor has echo off, and what
 # arrives before it restores the terminal is read by cat but never echoed.
 s.expect(rb"[#$] ")
