@@ -26,6 +26,9 @@ as_root() {
     if [ "$EUID" = 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
+# Without asking anybody, as nobody may be there to answer.
+can_be_root() { [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; }
+
 # Quiet unless it fails: then the log is shown.
 quietly() {
     local log=$work/log/$1
