@@ -54,7 +54,7 @@ run_packages=(
     qemu-system-common qemu-system-x86 busybox-static umoci util-linux
 )
 test_packages=(
-    acl attr clang debootstrap e2fsprogs erofs-utils fio libcap2-bin libclang-rt-14-dev libxml2-utils
+    acl attr clang debootstrap e2fsprogs erofs-utils fdisk fio gdisk libcap2-bin libclang-rt-14-dev libxml2-utils
     podman buildah skopeo docker-registry python3 python3-libvirt qemu-utils shellcheck valgrind xz-utils zstd cpio file
 )
 
