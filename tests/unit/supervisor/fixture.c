@@ -62,7 +62,9 @@ serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
     static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL };
     static const SvAgentFuncs agent_funcs = { server_hello, server_ready, server_gone };
     g_autofree char *log_path = g_build_filename(f->dir, "supervisor.log", NULL);
-    struct mp_boot boot = { .root_kind = MP_ROOT_VIRTIOFS };
+    /* An agent that is not root can run commands as itself only. */
+    g_autofree char *me = g_strdup_printf("%u:%u", (unsigned)getuid(), (unsigned)getgid());
+    struct mp_boot boot = { .root_kind = MP_ROOT_VIRTIOFS, .user = geteuid() == 0 ? NULL : me };
     Server server = { g_main_loop_new(NULL, FALSE), NULL };
     SvExecLog *log;
     SvAgent *agent;
