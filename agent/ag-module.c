@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Kernel modules: those of the initrd in the order of its list, and later ones
- * by name from the modules image with modules.dep telling what they need.
+ * by name from the modules image with modules.dep telling what they need and
+ * modules.softdep what they will ask for: there is no modprobe that the kernel
+ * could call.
  */
 #include <config.h>
 
@@ -9,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/module.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -24,6 +27,8 @@
 #endif
 #define LIST_MAX (64u * 1024)
 #define DEP_MAX (16u * 1024 * 1024)
+#define MODULE_NAME_MAX 64
+#define SOFTDEP_DEPTH_MAX 4u
 
 /* Modules of the initrd that a boot may do without; they are loaded when asked for, or once there is time. */
 static const char *const optional[] = { "fuse", "virtiofs", "button", "rng_core", "virtio_rng" };
@@ -183,17 +188,141 @@ ag_module_resolve(const char *modules_dep, const char *name, char ***out)
     return -ENOENT;
 }
 
+/* ---- by name, with everything that it needs ------------------------------------------ */
+
+/* The module tree's own tables, read once. */
+struct tree {
+    int fd;
+    char *dep, *alias, *softdep;
+};
+
+/* The next word of a line; its length, 0 at the end. */
+static size_t
+next_word(const char **p)
+{
+    *p += strspn(*p, " \t");
+    return strcspn(*p, " \t\n");
+}
+
+static bool
+same_name(const char *word, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++) {
+        char a = word[i], b = name[i];
+
+        if ((a == '-' ? '_' : a) != (b == '-' ? '_' : b))
+            return false;
+    }
+    return name[n] == '\0';
+}
+
+/* "alias PATTERN MODULE": the first whose pattern is the name itself; the file system's and the algorithm's names
+ * that matter here have no wildcards. */
+static bool
+find_alias(const char *table, const char *name, char module[MODULE_NAME_MAX])
+{
+    for (const char *p = table; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+        const char *w = p;
+        size_t n = next_word(&w);
+
+        if (n != 5 || memcmp(w, "alias", 5) != 0)
+            continue;
+        w += n;
+        n = next_word(&w);
+        if (n == 0 || !same_name(w, n, name))
+            continue;
+        w += n;
+        n = next_word(&w);
+        if (n > 0 && n < MODULE_NAME_MAX) {
+            snprintf(module, MODULE_NAME_MAX, "%.*s", (int)n, w);
+            return true;
+        }
+    }
+    return false;
+}
+
+static int load_tree(const struct tree *t, const char *name, unsigned depth);
+
+/* "softdep MODULE pre: A B post: C". What does not exist is passed over, as modprobe does. */
+static void
+load_soft(const struct tree *t, const char *name, unsigned depth)
+{
+    for (const char *p = t->softdep; *p; p += strcspn(p, "\n"), p += *p == '\n') {
+        const char *w = p;
+        size_t n = next_word(&w);
+        bool pre = false;
+
+        if (n != 7 || memcmp(w, "softdep", 7) != 0)
+            continue;
+        w += n;
+        n = next_word(&w);
+        if (!same_name(w, n, name))
+            continue;
+        for (w += n; (n = next_word(&w)) > 0; w += n) {
+            char soft[MODULE_NAME_MAX];
+
+            if (w[n - 1] == ':')
+                pre = n == 4 && memcmp(w, "pre", 3) == 0;
+            else if (pre && (size_t)snprintf(soft, sizeof(soft), "%.*s", (int)n, w) < sizeof(soft))
+                (void)!load_tree(t, soft, depth + 1);
+        }
+    }
+}
+
+/* The module name of a path of modules.dep. */
+static void
+name_of(const char *path, char name[MODULE_NAME_MAX])
+{
+    const char *base = strrchr(path, '/');
+
+    snprintf(name, MODULE_NAME_MAX, "%s", base ? base + 1 : path);
+    name[strcspn(name, ".")] = '\0';
+}
+
+static int
+load_tree(const struct tree *t, const char *name, unsigned depth)
+{
+    char module[MODULE_NAME_MAX], **files = NULL;
+    int r = ag_module_resolve(t->dep, name, &files);
+
+    if (r == -ENOENT && find_alias(t->alias, name, module))
+        r = ag_module_resolve(t->dep, module, &files);
+    for (char **f = files; r == 0 && *f; f++) {
+        name_of(*f, module);
+        if (depth < SOFTDEP_DEPTH_MAX)
+            load_soft(t, module, depth);
+        r = load_file(t->fd, *f);
+    }
+    mp_strv_free(files);
+    return r;
+}
+
+/* A table that a kernel may do without. */
+static int
+read_table(int fd, const char *name, char **text)
+{
+    int r = ag_read_file(fd, name, DEP_MAX, text);
+
+    if (r != -ENOENT)
+        return r;
+    *text = calloc(1, 1);
+    return *text ? 0 : -ENOMEM;
+}
+
 int
 ag_module_probe(int tree_fd, const char *name)
 {
-    mb_autofree char *dep = NULL;
-    char **files = NULL;
-    int r = ag_read_file(tree_fd, "modules.dep", DEP_MAX, &dep);
+    struct tree t = { .fd = tree_fd };
+    int r = ag_read_file(tree_fd, "modules.dep", DEP_MAX, &t.dep);
 
     if (r == 0)
-        r = ag_module_resolve(dep, name, &files);
-    for (char **f = files; r == 0 && *f; f++)
-        r = load_file(tree_fd, *f);
-    mp_strv_free(files);
+        r = read_table(tree_fd, "modules.alias", &t.alias);
+    if (r == 0)
+        r = read_table(tree_fd, "modules.softdep", &t.softdep);
+    if (r == 0)
+        r = load_tree(&t, name, 0);
+    free(t.dep);
+    free(t.alias);
+    free(t.softdep);
     return r;
 }

@@ -18,7 +18,6 @@
 
 /* Where shares with a single file are mounted to bind that file from. */
 #define FILES_DIR "/x"
-#define PARTS_MAX 256
 
 /* The first error message in the context's log. */
 static void
@@ -111,74 +110,6 @@ ag_mount_on(int root_fd, const char *target, bool make, const char *fstype, cons
     return fd < 0 ? fd : attach_at(root_fd, fd, target, make ? AG_PATH_MAKE_DIR : 0, e);
 }
 
-/* ---- disks ------------------------------------------------------------------------ */
-
-/* Replace path, a whole disk, by the partition to use. */
-static int
-pick_partition(const char *serial, const char *want, char path[64], char fstype[16], struct ag_error *e)
-{
-    struct ag_part parts[PARTS_MAX];
-    int n = ag_dev_partitions(path, parts, PARTS_MAX), best;
-    struct ag_error ignored = { 0 };
-
-    for (int i = 0; i < n; i++) {
-        if (want[0] && parts[i].fstype && strcmp(parts[i].fstype, want) != 0)
-            parts[i].fstype = NULL;
-    }
-    best = n > 0 ? ag_probe_choose(parts, (unsigned)n) : -1;
-    if (best >= 0) {
-        snprintf(fstype, 16, "%s", parts[best].fstype);
-        return ag_dev_wait_disk(-1, serial, parts[best].number, path, &ignored);
-    }
-    if (n <= 0 && want[0]) {
-        snprintf(fstype, 16, "%s", want);
-        return 0;
-    }
-    return ag_fail(e, ENODATA, serial, "The disk has no%s%s file system, neither whole nor in a partition",
-                   want[0] ? " " : " known", want);
-}
-
-int
-ag_mount_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16],
-                 struct ag_error *e)
-{
-    mb_autofd int fd = -1;
-    const char *found;
-    int r = ag_dev_wait_disk(events, serial, 0, path, e);
-
-    if (r < 0)
-        return r;
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return ag_fail(e, errno, serial, "The disk cannot be read");
-    found = ag_probe_fs(fd);
-    if (found && (want[0] == '\0' || strcmp(found, want) == 0)) {
-        snprintf(fstype, 16, "%s", found);
-        return 0;
-    }
-    return pick_partition(serial, want, path, fstype, e);
-}
-
-int
-ag_mount_disk(const char *device, const char *fstype, bool ro, uint64_t attrs, int modules_fd,
-              struct ag_error *e)
-{
-    static const char *const noload[] = { "noload", NULL };
-    mb_autofd int known = ag_sys_fsopen(fstype, FSOPEN_CLOEXEC);
-    struct ag_error first = *e;
-    int r;
-
-    if (known < 0 && modules_fd >= 0 && (r = ag_module_probe(modules_fd, fstype)) < 0 && r != -ENOENT)
-        return ag_fail(e, -r, fstype, "The file system's kernel module cannot be loaded");
-    r = ag_mount_new(fstype, device, NULL, ro, attrs, &first);
-    /* A read-only device with a journal to replay. */
-    if (r == -EROFS && ro && strcmp(fstype, "ext4") == 0)
-        return ag_mount_new(fstype, device, noload, ro, attrs, e);
-    if (r < 0)
-        *e = first;
-    return r;
-}
-
 /* ---- the user's ------------------------------------------------------------------- */
 
 static uint64_t
@@ -217,11 +148,14 @@ static int
 new_disk(const struct mp_mount *m, uint64_t attrs, int events, int modules_fd, struct ag_error *e)
 {
     char path[64], fstype[16];
-    int r = ag_mount_find_fs(events, m->source, m->fstype, path, fstype, e);
+    int r = ag_disk_find_fs(events, m->source, m->fstype, path, fstype, e);
 
+    if (r == 0)
+        r = ag_disk_mount(path, fstype, (m->flags & MP_MOUNT_RO) != 0, attrs, modules_fd, e);
+    /* The host's user knows the disk by where it was to be mounted. */
     if (r < 0)
-        return r;
-    return ag_mount_disk(path, fstype, (m->flags & MP_MOUNT_RO) != 0, attrs, modules_fd, e);
+        snprintf(e->object, sizeof(e->object), "%s", m->target);
+    return r;
 }
 
 /* The file of a single-file share as a mount of its own. The share stays mounted only under it. */

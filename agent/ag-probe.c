@@ -18,12 +18,14 @@
 #define GPT_ENTRY_MIN 128u
 #define GPT_ENTRY_MAX 4096u
 
-static const struct {
+struct signature {
     const char *name;
     off_t offset;
     uint8_t n;
     char magic[9];
-} signatures[] = {
+};
+
+static const struct signature signatures[] = {
     { "xfs", 0, 4, "XFSB" },
     { "squashfs", 0, 4, "hsqs" },
     { "erofs", 1024, 4, "\xe2\xe1\xf5\xe0" },
@@ -33,6 +35,19 @@ static const struct {
     { "vfat", 82, 5, "FAT32" },
     { "vfat", 54, 5, "FAT16" },
     { "vfat", 54, 5, "FAT12" },
+    { "exfat", 3, 8, "EXFAT   " },
+    { "ntfs3", 3, 8, "NTFS    " },
+    { "f2fs", 1024, 4, "\x10\x20\xf5\xf2" },
+};
+
+/* What is no file system. Only to be named: nothing is ever opened because of it. */
+static const struct signature others[] = {
+    { "a qcow2 image; give format=qcow2", 0, 4, "QFI\xfb" },
+    { "a VMDK image; give format=vmdk", 0, 4, "KDMV" },
+    { "a VMDK descriptor; give format=vmdk", 0, 8, "# Disk D" },
+    { "a LUKS volume", 0, 6, "LUKS\xba\xbe" },
+    { "an LVM physical volume", 536, 8, "LVM2 001" },
+    { "swap space", 4086, 8, "SWAPSPAC" },
 };
 
 static bool
@@ -41,17 +56,28 @@ read_at(int fd, void *buf, size_t n, off_t offset)
     return pread(fd, buf, n, offset) == (ssize_t)n;
 }
 
+static const char *
+probe(int fd, const struct signature *table, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char buf[8];
+
+        if (read_at(fd, buf, table[i].n, table[i].offset) && memcmp(buf, table[i].magic, table[i].n) == 0)
+            return table[i].name;
+    }
+    return NULL;
+}
+
 const char *
 ag_probe_fs(int fd)
 {
-    for (size_t i = 0; i < MB_ARRAY_SIZE(signatures); i++) {
-        char buf[8];
+    return probe(fd, signatures, MB_ARRAY_SIZE(signatures));
+}
 
-        if (read_at(fd, buf, signatures[i].n, signatures[i].offset) &&
-            memcmp(buf, signatures[i].magic, signatures[i].n) == 0)
-            return signatures[i].name;
-    }
-    return NULL;
+const char *
+ag_probe_other(int fd)
+{
+    return probe(fd, others, MB_ARRAY_SIZE(others));
 }
 
 static uint32_t

@@ -4,6 +4,7 @@
  *
  *     /l/1 ... /l/n   image layers, EROFS, lowest first
  *     /u              the sandbox's own ext4 with upper/ and work/
+ *     /d              a root disk that is read-only, below an upper/ in memory
  *     /r              the new root: an overlay of those, a virtio-fs share, or a disk
  *
  * and then made "/", as switch_root does.  The names are this short because an
@@ -19,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "ag-sys.h"
@@ -26,6 +28,7 @@
 #include "mb-cleanup.h"
 
 #define LAYERS_DIR "/l"
+#define LOWER_DIR "/d"
 #define UPPER_DIR "/u"
 #define LAYERS_SERIAL "layers"
 #define UPPER_SERIAL "upper"
@@ -91,16 +94,6 @@ mount_layers(unsigned n, int events, struct ag_error *e)
     return r;
 }
 
-/* Whether the disk gives freed blocks back. */
-static bool
-can_discard(const char *device)
-{
-    char path[128], text[32];
-
-    snprintf(path, sizeof(path), "/sys/block/%.32s/queue/discard_max_bytes", device + strlen("/dev/"));
-    return ag_read_line(AT_FDCWD, path, text, sizeof(text)) == 0 && strcmp(text, "0") != 0;
-}
-
 static int
 mount_upper(struct ag_root *root, int events, struct ag_error *e)
 {
@@ -113,7 +106,7 @@ mount_upper(struct ag_root *root, int events, struct ag_error *e)
         r = ag_dev_wait_disk(events, UPPER_SERIAL, 0, device, e);
     if (r < 0)
         return r;
-    fd = ag_mount_new("ext4", device, can_discard(device) ? discard : NULL, false, 0, e);
+    fd = ag_mount_new("ext4", device, ag_disk_can_discard(device) ? discard : NULL, false, 0, e);
     r = fd < 0 ? fd : attach(fd, UPPER_DIR, e);
     if (r == 0)
         r = make_dir(UPPER_DIR "/upper", e);
@@ -158,14 +151,30 @@ root_virtiofs(struct ag_root *root, const struct mp_boot *boot, struct ag_error 
     return fd < 0 ? fd : attach(fd, AG_NEWROOT, e);
 }
 
-/* Whether the disk, or the disk that a partition is on, is read-only. */
-static bool
-is_read_only(const char *device)
+/* Changes to a root that cannot be written live in memory, and end with the machine. */
+static int
+root_in_memory(int lower_fd, struct ag_error *e)
 {
-    char path[128], text[8];
+    static const char *const opts[] = { "mode=755", NULL };
+    mb_autofd int upper = -1;
+    int r = make_dir(LOWER_DIR, e);
 
-    snprintf(path, sizeof(path), "/sys/class/block/%.32s/ro", device + strlen("/dev/"));
-    return ag_read_line(AT_FDCWD, path, text, sizeof(text)) == 0 && strcmp(text, "1") == 0;
+    if (r == 0)
+        r = attach(lower_fd, LOWER_DIR, e);
+    if (r == 0)
+        r = make_dir(UPPER_DIR, e);
+    if (r < 0)
+        return r;
+    upper = ag_mount_new("tmpfs", "tmpfs", opts, false, 0, e);
+    r = upper < 0 ? upper : attach(upper, UPPER_DIR, e);
+    if (r == 0)
+        r = make_dir(UPPER_DIR "/upper", e);
+    if (r == 0)
+        r = make_dir(UPPER_DIR "/work", e);
+    if (r == 0 && ag_sys_mount("overlay", AG_NEWROOT, "overlay", 0,
+                               "upperdir=" UPPER_DIR "/upper,workdir=" UPPER_DIR "/work,lowerdir=" LOWER_DIR) < 0)
+        r = ag_fail(e, errno, "overlay", "The read-only root disk and the memory for changes cannot be stacked");
+    return r;
 }
 
 static int
@@ -173,12 +182,17 @@ root_disk(struct ag_root *root, const struct mp_boot *boot, int events, struct a
 {
     char device[64], fstype[16];
     mb_autofd int fd = -1;
-    int r = ag_mount_find_fs(events, boot->root_source, boot->root_fstype, device, fstype, e);
+    struct statvfs st;
+    int r = ag_disk_find_fs(events, boot->root_source, boot->root_fstype, device, fstype, e);
 
     if (r < 0)
         return r;
-    fd = ag_mount_disk(device, fstype, is_read_only(device), 0, root->modules_fd, e);
-    return fd < 0 ? fd : attach(fd, AG_NEWROOT, e);
+    fd = ag_disk_mount(device, fstype, false, 0, root->modules_fd, e);
+    if (fd < 0)
+        return fd;
+    if (fstatvfs(fd, &st) == 0 && st.f_flag & ST_RDONLY)
+        return root_in_memory(fd, e);
+    return attach(fd, AG_NEWROOT, e);
 }
 
 int

@@ -240,8 +240,10 @@ int ag_path_open(int root_fd, const char *path, unsigned flags) MB_MUST_CHECK;
 /* ---- ag-probe.c ----------------------------------------------------------------- */
 
 /* The file system on fd by its signature: "ext4" (also for ext2 and ext3), "xfs", "btrfs", "erofs",
- * "squashfs", "vfat", "iso9660", or NULL when none is known. */
+ * "squashfs", "vfat", "exfat", "ntfs3", "f2fs", "iso9660", or NULL when none is known. */
 const char *ag_probe_fs(int fd);
+/* What else is there that somebody could have meant to be mounted ("a qcow2 image; ..."), or NULL. */
+const char *ag_probe_other(int fd);
 /* Type GUID of GPT entry n (1 = first) in mixed-endian on-disk order.
  * -ENOENT: no GPT or no such entry; -EPROTO: damaged. */
 int ag_probe_gpt_type(int fd, unsigned sector_size, unsigned n, uint8_t guid[16]) MB_MUST_CHECK;
@@ -272,7 +274,7 @@ int ag_dev_partitions(const char *disk, struct ag_part *parts, unsigned max) MB_
 
 /* Load the modules that dir/load lists, in order: those that every boot needs, or the others (virtiofs, ...). */
 int ag_module_load_list(int at, const char *dir, bool optional_ones, struct ag_error *e) MB_MUST_CHECK;
-/* Load a module and what it needs from a /lib/modules/<version> tree. -ENOENT: it has none of that name. */
+/* Load a module, by name or alias, and what it needs and will ask for from a /lib/modules/<version> tree. -ENOENT: it has none of that name. */
 int ag_module_probe(int tree_fd, const char *name) MB_MUST_CHECK;
 /* The lines of modules.dep that load name, dependencies first, as paths in out (malloc'ed list, free with
  * mp_strv_free). */
@@ -289,15 +291,21 @@ int ag_mount_attach(int mount_fd, int target_fd) MB_MUST_CHECK;
 /* Both at once, on a path below root_fd, made if make is set. */
 int ag_mount_on(int root_fd, const char *target, bool make, const char *fstype, const char *source,
                 const char *const *opts, uint64_t attrs, struct ag_error *e) MB_MUST_CHECK;
-/* The file system on the disk of this serial, whole or in a partition; want "" = any, else only that type. */
-int ag_mount_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16],
-                     struct ag_error *e) MB_MUST_CHECK;
-/* Mount it, loading its module from the modules image if the kernel does not know it. As ag_mount_new(). */
-int ag_mount_disk(const char *device, const char *fstype, bool ro, uint64_t attrs, int modules_fd,
-                  struct ag_error *e) MB_MUST_CHECK;
 /* The user's mounts, in order. */
 int ag_mount_user(int root_fd, const struct mp_boot *boot, int events, int modules_fd,
                   struct ag_error *e) MB_MUST_CHECK;
+
+/* ---- ag-disk.c ------------------------------------------------------------------ */
+
+/* The file system on the disk of this serial, whole or in a partition; want "" = any, else only that type. */
+int ag_disk_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16],
+                    struct ag_error *e) MB_MUST_CHECK;
+/* Mount it, loading its module and what it needs from the modules image if the kernel does not know it. A disk that
+ * is read-only is mounted so, and then without the journal if that would have to be replayed. As ag_mount_new(). */
+int ag_disk_mount(const char *device, const char *fstype, bool ro, uint64_t attrs, int modules_fd,
+                  struct ag_error *e) MB_MUST_CHECK;
+/* Whether the disk (also that of a partition) gives freed blocks back. */
+bool ag_disk_can_discard(const char *device);
 
 /* ---- ag-root.c ------------------------------------------------------------------ */
 

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The file system on a user's disk: the whole disk or a partition, by its
+ * signature or as told, with the modules it needs and the options that suit it.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ag-sys.h"
+#include "ag.h"
+#include "mb-cleanup.h"
+
+#define PARTS_MAX 256
+#define OPTS_MAX 4
+
+/* What is particular to a file system. */
+static const struct fs_kind {
+    const char *name;
+    const char *no_replay;      /* read-only: leave a journal alone that wants to be replayed */
+    const char *always;         /* an option, or NULL */
+    bool discard;               /* knows the option of that name */
+    const char *modules[4];     /* what it asks modprobe for by itself */
+} kinds[] = {
+    { "ext4", "noload", NULL, true, { NULL } },
+    { "ext3", "noload", NULL, true, { NULL } },
+    { "xfs", "norecovery", NULL, true, { NULL } },
+    { "btrfs", "rescue=nologreplay", NULL, true, { NULL } },
+    { "vfat", NULL, "utf8", false, { "nls_cp437", "nls_ascii", "nls_utf8", "nls_iso8859_1" } },
+    { "exfat", NULL, NULL, false, { "nls_utf8" } },
+    { "iso9660", NULL, NULL, false, { "nls_utf8" } },
+};
+
+static const struct fs_kind *
+find_kind(const char *name)
+{
+    static const struct fs_kind plain = { .name = "" };
+
+    for (size_t i = 0; i < MB_ARRAY_SIZE(kinds); i++) {
+        if (strcmp(kinds[i].name, name) == 0)
+            return &kinds[i];
+    }
+    return &plain;
+}
+
+/* ---- finding ------------------------------------------------------------------------ */
+
+/* What there is instead of a file system, for the message. */
+static int
+nothing_found(const char *path, const char *want, int n_parts, struct ag_error *e)
+{
+    mb_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const char *other = fd < 0 ? NULL : ag_probe_other(fd);
+
+    if (want[0])
+        return ag_fail(e, ENODATA, path, "The disk has no %s file system, neither whole nor in one of its %d partitions",
+                       want, n_parts);
+    if (other)
+        return ag_fail(e, ENODATA, path, "The disk has no file system; it looks like %s", other);
+    return ag_fail(e, ENODATA, path, "The disk has no known file system, neither whole nor in one of its %d partitions",
+                   n_parts);
+}
+
+/* Replace path, a whole disk, by the partition to use. */
+static int
+pick_partition(const char *serial, const char *want, char path[64], char fstype[16], struct ag_error *e)
+{
+    struct ag_part parts[PARTS_MAX];
+    int n = MB_MAX(ag_dev_partitions(path, parts, PARTS_MAX), 0), best;
+
+    for (int i = 0; i < n; i++) {
+        if (want[0] && parts[i].fstype && strcmp(parts[i].fstype, want) != 0)
+            parts[i].fstype = NULL;
+    }
+    best = n > 0 ? ag_probe_choose(parts, (unsigned)n) : -1;
+    if (best >= 0) {
+        snprintf(fstype, 16, "%s", parts[best].fstype);
+        return ag_dev_wait_disk(-1, serial, parts[best].number, path, e);
+    }
+    if (n > 0 || !want[0])
+        return nothing_found(path, want, n, e);
+    /* One that has no signature we know: the kernel may. */
+    snprintf(fstype, 16, "%s", want);
+    return 0;
+}
+
+int
+ag_disk_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16], struct ag_error *e)
+{
+    mb_autofd int fd = -1;
+    const char *found;
+    int r = ag_dev_wait_disk(events, serial, 0, path, e);
+
+    if (r < 0)
+        return r;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ag_fail(e, errno, serial, "The disk cannot be read");
+    found = ag_probe_fs(fd);
+    if (found && (want[0] == '\0' || strcmp(found, want) == 0)) {
+        snprintf(fstype, 16, "%s", found);
+        return 0;
+    }
+    return pick_partition(serial, want, path, fstype, e);
+}
+
+/* ---- mounting ------------------------------------------------------------------------- */
+
+/* Whether a line of the disk's directory in sysfs says 0. A partition's directory is in its disk's. */
+static bool
+sysfs_is_zero(const char *device, const char *file)
+{
+    char path[160], text[32];
+    const char *name = device + strlen("/dev/");
+
+    snprintf(path, sizeof(path), "/sys/class/block/%.32s/%s", name, file);
+    if (ag_read_line(AT_FDCWD, path, text, sizeof(text)) < 0) {
+        snprintf(path, sizeof(path), "/sys/class/block/%.32s/../%s", name, file);
+        if (ag_read_line(AT_FDCWD, path, text, sizeof(text)) < 0)
+            return true;
+    }
+    return strcmp(text, "0") == 0;
+}
+
+bool
+ag_disk_can_discard(const char *device)
+{
+    return !sysfs_is_zero(device, "queue/discard_max_bytes");
+}
+
+static bool
+is_read_only(const char *device)
+{
+    return !sysfs_is_zero(device, "ro");
+}
+
+static int
+load_modules(const char *fstype, const struct fs_kind *kind, int modules_fd, struct ag_error *e)
+{
+    mb_autofd int known = ag_sys_fsopen(fstype, FSOPEN_CLOEXEC);
+    int r;
+
+    if (modules_fd < 0)
+        return 0;
+    if (known < 0) {
+        r = ag_module_probe(modules_fd, fstype);
+        if (r == -ENOENT)
+            return ag_fail(e, ENODEV, fstype, "The kernel has no such file system, neither built in nor as a module");
+        if (r < 0)
+            return ag_fail(e, -r, fstype, "The file system's kernel module cannot be loaded");
+    }
+    for (size_t i = 0; i < MB_ARRAY_SIZE(kind->modules) && kind->modules[i]; i++)
+        (void)!ag_module_probe(modules_fd, kind->modules[i]);
+    return 0;
+}
+
+int
+ag_disk_mount(const char *device, const char *fstype, bool ro, uint64_t attrs, int modules_fd, struct ag_error *e)
+{
+    const struct fs_kind *kind = find_kind(fstype);
+    const char *opts[OPTS_MAX] = { kind->always };
+    unsigned n = kind->always ? 1 : 0;
+    struct ag_error first = *e;
+    int r = load_modules(fstype, kind, modules_fd, e);
+
+    if (r < 0)
+        return r;
+    ro = ro || is_read_only(device);
+    if (!ro && kind->discard && ag_disk_can_discard(device))
+        opts[n++] = "discard";
+    r = ag_mount_new(fstype, device, opts, ro, attrs, &first);
+    if (r < 0 && ro && kind->no_replay) {
+        opts[n++] = kind->no_replay;
+        r = ag_mount_new(fstype, device, opts, ro, attrs, e);
+    }
+    if (r < 0)
+        *e = first;
+    return r;
+}
