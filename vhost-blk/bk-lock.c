@@ -134,7 +134,28 @@ process_has_lock(const char *pid, ino_t ino)
     return false;
 }
 
-/* "process 123 (qemu-system-x86)" of whoever else holds a lock on the inode. */
+/* Who serves whom: the socket that a back-end of this kind was started with, " on PATH", or nothing. */
+static void
+describe_socket(const char *pid, char *text, size_t size)
+{
+    static const char option[] = "--socket-path=";
+    mb_autofile FILE *f = NULL;
+    char path[64];
+    char args[4096];
+    size_t n;
+
+    text[0] = '\0';
+    snprintf(path, sizeof(path), "/proc/%.20s/cmdline", pid);
+    f = fopen(path, "re");
+    n = f ? fread(args, 1, sizeof(args) - 1, f) : 0;
+    args[n] = '\0';
+    for (size_t i = 0; i < n; i += strlen(args + i) + 1) {
+        if (strncmp(args + i, option, sizeof(option) - 1) == 0)
+            snprintf(text, size, " on %.150s", args + i + sizeof(option) - 1);
+    }
+}
+
+/* "process 123 (msb-vhost-blk on /run/disk.sock)" of whoever else holds a lock on the inode. */
 static bool
 find_holder(int fd, char *text, size_t size)
 {
@@ -148,6 +169,7 @@ find_holder(int fd, char *text, size_t size)
         mb_autofile FILE *f = NULL;
         char path[64];
         char comm[32] = "";
+        char socket[160];
 
         if (!isdigit((unsigned char)de->d_name[0]) || !process_has_lock(de->d_name, st.st_ino))
             continue;
@@ -155,7 +177,8 @@ find_holder(int fd, char *text, size_t size)
         f = fopen(path, "re");
         if (f && fgets(comm, sizeof(comm), f))
             comm[strcspn(comm, "\n")] = '\0';
-        snprintf(text, size, "process %.20s (%s)", de->d_name, comm);
+        describe_socket(de->d_name, socket, sizeof(socket));
+        snprintf(text, size, "process %.20s (%s%s)", de->d_name, comm, socket);
         return true;
     }
     return false;
@@ -166,7 +189,7 @@ bk_lock_file(int fd, const char *path, bool writable, struct bk_err *err)
 {
     unsigned uses = PERM_READ | (writable ? PERM_WRITE : 0);
     unsigned denies = PERM_WRITE | PERM_RESIZE;
-    char holder[80];
+    char holder[256];
     int rc;
 
     rc = set_mask(fd, USES_BASE, uses);
