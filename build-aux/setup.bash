@@ -55,6 +55,7 @@ run_packages=(
 )
 test_packages=(
     acl attr clang debootstrap e2fsprogs erofs-utils fdisk fio gdisk libcap2-bin libclang-rt-14-dev libxml2-utils
+    btrfs-progs dosfstools squashfs-tools xfsprogs
     podman buildah skopeo docker-registry python3 python3-libvirt qemu-utils shellcheck valgrind xz-utils zstd cpio file
 )
 

@@ -5,6 +5,7 @@
  * error, so that a misspelt one is not silently ignored.
  *
  *   { "version": 1, "name", "image", "image_digest", "created" (ISO 8601),
+ *     "root": { "format", "fstype", "readonly" } (of a disk image),
  *     "resources": { "cpus", "memory_mib", "root_disk_bytes", "accel" },
  *     "runtime": { "workdir", "shell", "user", "hostname", "entrypoint" [], "cmd" [] },
  *     "env": [ { "key", "value" } ], "labels": { key: value },
@@ -128,6 +129,19 @@ add_labels(JsonBuilder *b, const MsbConfig *c)
 }
 
 static void
+add_root(JsonBuilder *b, const MsbConfig *c)
+{
+    if (!c->root_format && !c->root_fstype && !c->root_readonly)
+        return;
+    json_builder_set_member_name(b, "root");
+    json_builder_begin_object(b);
+    add_string(b, "format", c->root_format);
+    add_string(b, "fstype", c->root_fstype);
+    add_true(b, "readonly", c->root_readonly);
+    json_builder_end_object(b);
+}
+
+static void
 add_created(JsonBuilder *b, gint64 created)
 {
     g_autoptr(GDateTime) seconds = NULL;
@@ -155,6 +169,7 @@ msb_config_to_json(const MsbConfig *config)
     add_string(b, "image", config->image);
     add_string(b, "image_digest", config->image_digest);
     add_created(b, config->created);
+    add_root(b, config);
 
     json_builder_set_member_name(b, "resources");
     json_builder_begin_object(b);
@@ -295,6 +310,20 @@ read_labels(MsbConfig *c, JsonObject *object, GError **error)
 }
 
 static gboolean
+read_root(MsbConfig *c, JsonNode *node, GError **error)
+{
+    MsbJsonReader r;
+
+    msb_json_reader_begin(&r, node, "config: root");
+    g_free(c->root_format);
+    c->root_format = g_strdup(msb_json_get_string(&r, "format"));
+    g_free(c->root_fstype);
+    c->root_fstype = g_strdup(msb_json_get_string(&r, "fstype"));
+    c->root_readonly = msb_json_get_boolean(&r, "readonly", FALSE);
+    return msb_json_reader_end(&r, error);
+}
+
+static gboolean
 read_resources(MsbConfig *c, JsonNode *node, GError **error)
 {
     MsbJsonReader r;
@@ -373,7 +402,8 @@ msb_config_from_json(JsonNode *node, GError **error)
     msb_config_set_image(c, msb_json_get_string(&r, "image"));
     msb_config_set_image_digest(c, msb_json_get_string(&r, "image_digest"));
     read_created(c, &r);
-    good = read_section(c, &r, "resources", read_resources, &local) &&
+    good = read_section(c, &r, "root", read_root, &local) &&
+           read_section(c, &r, "resources", read_resources, &local) &&
            read_section(c, &r, "runtime", read_runtime, &local) &&
            read_section(c, &r, "lifecycle", read_lifecycle, &local) &&
            read_env(c, msb_json_get_array(&r, "env"), &local) &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The mount arguments of the command line, SOURCE:DEST[:OPTIONS] and, for
- * tmpfs, PATH[:SIZE][:OPTIONS].  SOURCE ends at the first colon that a slash
+ * tmpfs, PATH[:SIZE][:OPTIONS]; and the root that is a disk image, PATH[:OPTIONS].  SOURCE ends at the first colon that a slash
  * follows, so DEST is always absolute.  Which option goes with which flag is
  * one table; every message quotes the argument as it was given.
  */
@@ -14,6 +14,9 @@
 #include "msb-config-private.h"
 #include "msb-error.h"
 
+/* Beside the flags of the command line: the image that is the root. */
+#define MSB_MOUNT_FLAG_ROOT (MSB_MOUNT_FLAG_TMPFS + 1)
+
 /* Owner ids of a Linux guest; (uid_t) -1 means "leave it". */
 #define ID_MAX (G_MAXUINT32 - 1)
 
@@ -24,6 +27,8 @@ enum {
     FOR_NAMED = 1 << MSB_MOUNT_FLAG_NAMED,
     FOR_DISK = 1 << MSB_MOUNT_FLAG_DISK,
     FOR_TMPFS = 1 << MSB_MOUNT_FLAG_TMPFS,
+    FOR_ROOT = 1 << MSB_MOUNT_FLAG_ROOT,
+    FOR_DISKS = FOR_DISK | FOR_ROOT,
     FOR_SHARES = FOR_VOLUME | FOR_DIR | FOR_FILE | FOR_NAMED,
     FOR_ALL = FOR_SHARES | FOR_DISK | FOR_TMPFS,
 };
@@ -42,8 +47,8 @@ typedef struct {
 } OptionInfo;
 
 static const OptionInfo options[] = {
-    { "ro", OPT_RO, FALSE, FOR_ALL, OPT_RO },
-    { "rw", OPT_RW, FALSE, FOR_ALL, OPT_RO },
+    { "ro", OPT_RO, FALSE, FOR_ALL | FOR_ROOT, OPT_RO },
+    { "rw", OPT_RW, FALSE, FOR_ALL | FOR_ROOT, OPT_RO },
     { "noexec", OPT_NOEXEC, FALSE, FOR_ALL, OPT_NOEXEC },
     { "nosuid", OPT_NOSUID, FALSE, FOR_ALL, OPT_NOSUID },
     { "nodev", OPT_NODEV, FALSE, FOR_ALL, OPT_NODEV },
@@ -54,14 +59,15 @@ static const OptionInfo options[] = {
     { "gid", OPT_GID, TRUE, FOR_SHARES, OPT_GID },
     { "kind", OPT_KIND, TRUE, FOR_NAMED, OPT_KIND },
     { "size", OPT_SIZE, TRUE, FOR_NAMED | FOR_TMPFS, OPT_SIZE },
-    { "format", OPT_FORMAT, TRUE, FOR_DISK, OPT_FORMAT },
-    { "fstype", OPT_FSTYPE, TRUE, FOR_DISK, OPT_FSTYPE },
+    { "format", OPT_FORMAT, TRUE, FOR_DISKS, OPT_FORMAT },
+    { "fstype", OPT_FSTYPE, TRUE, FOR_DISKS, OPT_FSTYPE },
 };
 
 static const char *const flag_names[] = {
     [MSB_MOUNT_FLAG_VOLUME] = "--volume",       [MSB_MOUNT_FLAG_DIR] = "--mount-dir",
     [MSB_MOUNT_FLAG_FILE] = "--mount-file",     [MSB_MOUNT_FLAG_NAMED] = "--mount-named",
     [MSB_MOUNT_FLAG_DISK] = "--mount-disk",     [MSB_MOUNT_FLAG_TMPFS] = "--tmpfs",
+    [MSB_MOUNT_FLAG_ROOT] = "image",
 };
 
 /* What one argument is being turned into. */
@@ -202,7 +208,6 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
 {
     static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
     static const char *const host_perms[] = { "private", "mirror", NULL };
-    static const char *const formats[] = { "raw", "qcow2", "vmdk", NULL };
     MsbMount *m = p->mount;
     int i;
 
@@ -243,7 +248,7 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
     case OPT_SIZE:
         return set_size(p, info->name, value, &m->size, error);
     case OPT_FORMAT:
-        if (!choose(p, info->name, value, formats, &i, error))
+        if (!choose(p, info->name, value, msb_disk_formats, &i, error))
             return FALSE;
         m->format = g_strdup(value);
         return TRUE;
@@ -457,6 +462,33 @@ parse_tmpfs(Parse *p, GError **error)
     if (next + 1 < n)
         return fail(p, error, "options are separated by commas, not colons");
     return next >= n || parse_options(p, fields[next], error);
+}
+
+/* A file whose name has colons in it is taken whole. */
+static gboolean
+parse_root(Parse *p, GError **error)
+{
+    const char *colon = strrchr(p->spec, ':');
+    g_autofree char *path = NULL;
+
+    if (!colon || colon[1] == '\0' || strchr(colon, '/') || g_file_test(p->spec, G_FILE_TEST_EXISTS)) {
+        path = g_strdup(p->spec);
+        colon = NULL;
+    } else {
+        path = g_strndup(p->spec, (gsize)(colon - p->spec));
+    }
+    p->mount->kind = MSB_MOUNT_DISK;
+    p->mount->source = g_canonicalize_filename(path, NULL);
+    return !colon || parse_options(p, colon + 1, error);
+}
+
+MsbMount *
+msb_mount_parse_root(const char *spec, GError **error)
+{
+    g_autoptr(MsbMount) mount = mount_new();
+    Parse p = { .flag = (MsbMountFlag)MSB_MOUNT_FLAG_ROOT, .spec = spec, .mount = mount };
+
+    return parse_root(&p, error) ? g_steal_pointer(&mount) : NULL;
 }
 
 MsbMount *

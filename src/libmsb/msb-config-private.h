@@ -23,6 +23,9 @@ struct _MsbConfig {
     char *name;
     char *image;
     char *image_digest;
+    char *root_format;      /* of a root that is a disk image: NULL = by extension, */
+    char *root_fstype;      /* NULL = find out */
+    gboolean root_readonly;
     guint cpus;
     guint64 memory_mib;
     guint64 root_disk_bytes;
@@ -49,6 +52,18 @@ gboolean msb_looks_like_path(const char *text);
 /* target without repeated and trailing slashes and "." elements; NULL with INVALID if it is not an
  * acceptable place in the guest. */
 char *msb_mount_normalize_target(const char *target, GError **error);
+
+/* PATH[:OPTIONS], a disk image that is the root, as a mount of kind disk without a target. NULL with INVALID. */
+MsbMount *msb_mount_parse_root(const char *spec, GError **error);
+
+/* msb-config-disk.c */
+/* "raw", "qcow2", ..., ended by NULL. */
+extern const char *const msb_disk_formats[];
+/* The format of the image at path: the one given, or what the extension says; raw without one. The file
+ * itself is never asked. */
+const char *msb_disk_format(const char *given, const char *path);
+/* The rules of one image; where names it in messages ("mount on '/data'"). */
+gboolean msb_disk_validate(const char *where, const char *format, const char *path, gboolean readonly, GError **error);
 
 /* msb-config-validate.c: rules that a single assignment must keep. */
 gboolean msb_config_check_env_key(const char *key, gsize len, GError **error);

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "msb-config-private.h"
@@ -225,14 +226,6 @@ check_mount_options(const MsbMount *m, GError **error)
     return TRUE;
 }
 
-static gboolean
-is_raw_image(const char *format, const char *path)
-{
-    if (format)
-        return g_str_equal(format, "raw");
-    return !g_str_has_suffix(path, ".qcow2") && !g_str_has_suffix(path, ".vmdk");
-}
-
 /* What later versions know: refused, rather than accepted and left undone. */
 static gboolean
 check_mount_supported(const MsbMount *m, GError **error)
@@ -243,10 +236,15 @@ check_mount_supported(const MsbMount *m, GError **error)
     if (m->kind == MSB_MOUNT_NAMED && m->volume_is_disk)
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
                              "mount on '%s': this version of msb has no volumes of kind=disk", m->target);
-    if (m->kind == MSB_MOUNT_DISK && !is_raw_image(m->format, m->source))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                             "mount on '%s': this version of msb reads raw disk images only", m->target);
     return TRUE;
+}
+
+static gboolean
+check_disk(const MsbMount *m, GError **error)
+{
+    g_autofree char *where = g_strdup_printf("mount on '%s'", m->target);
+
+    return m->kind != MSB_MOUNT_DISK || msb_disk_validate(where, m->format, m->source, m->readonly, error);
 }
 
 static gboolean
@@ -264,7 +262,18 @@ check_mount(const MsbMount *m, GError **error)
         return mount_fails(m, error, "the path is not in its normal form");
     if (g_str_equal(target, "/.msb") || g_str_has_prefix(target, "/.msb/"))
         return mount_fails(m, error, "/.msb belongs to msb");
-    return check_mount_source(m, error) && check_mount_options(m, error) && check_mount_supported(m, error);
+    return check_mount_source(m, error) && check_mount_options(m, error) && check_mount_supported(m, error) &&
+           check_disk(m, error);
+}
+
+/* Both paths lead to one file; links are followed where they can be. */
+static gboolean
+same_image(const char *a, const char *b)
+{
+    g_autofree char *x = realpath(a, NULL);
+    g_autofree char *y = realpath(b, NULL);
+
+    return g_str_equal(x ? x : a, y ? y : b);
 }
 
 static gboolean
@@ -277,7 +286,7 @@ check_two_mounts(const MsbMount *a, const MsbMount *b, GError **error)
     if (a->kind == MSB_MOUNT_FILE && strncmp(a->target, b->target, len) == 0 && b->target[len] == '/')
         return msb_error_set(error, MSB_ERROR_INVALID, "mount on '%s' is below '%s', which is a file", b->target,
                              a->target);
-    if (a->kind == MSB_MOUNT_DISK && b->kind == MSB_MOUNT_DISK && g_str_equal(a->source, b->source))
+    if (a->kind == MSB_MOUNT_DISK && b->kind == MSB_MOUNT_DISK && same_image(a->source, b->source))
         return msb_error_set(error, MSB_ERROR_INVALID, "disk image '%s' is mounted twice, on '%s' and on '%s'",
                              a->source, a->target, b->target);
     return TRUE;
@@ -303,6 +312,26 @@ check_mounts(const MsbConfig *c, GError **error)
     return TRUE;
 }
 
+static gboolean
+check_root(const MsbConfig *c, GError **error)
+{
+    guint i;
+
+    if (msb_config_get_root_kind(c) != MSB_ROOT_DISK) {
+        if (!c->root_format && !c->root_fstype && !c->root_readonly)
+            return TRUE;
+        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype and ro go with disk images", c->image);
+    }
+    for (i = 0; i < c->mounts->len; i++) {
+        const MsbMount *m = g_ptr_array_index(c->mounts, i);
+
+        if (m->kind == MSB_MOUNT_DISK && same_image(m->source, c->image))
+            return msb_error_set(error, MSB_ERROR_INVALID, "disk image '%s' is the root already, and mounted on '%s'",
+                                 m->source, m->target);
+    }
+    return msb_disk_validate("root disk", c->root_format, c->image, c->root_readonly, error);
+}
+
 gboolean
 msb_config_validate(const MsbConfig *config, GError **error)
 {
@@ -310,9 +339,6 @@ msb_config_validate(const MsbConfig *config, GError **error)
         return FALSE;
     if (!config->image || !*config->image)
         return msb_error_set(error, MSB_ERROR_INVALID, "sandbox '%s' has no image", config->name);
-    if (msb_config_get_root_kind(config) == MSB_ROOT_DISK && !is_raw_image(NULL, config->image))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "root disk '%s': this version of msb boots raw disk images "
-                             "only", config->image);
     return check_resources(config, error) && check_runtime(config, error) && check_env_and_labels(config, error) &&
-           check_mounts(config, error);
+           check_mounts(config, error) && check_root(config, error);
 }

@@ -46,6 +46,8 @@ msb_config_unref(MsbConfig *config)
     g_free(config->name);
     g_free(config->image);
     g_free(config->image_digest);
+    g_free(config->root_format);
+    g_free(config->root_fstype);
     g_free(config->workdir);
     g_free(config->shell);
     g_free(config->user);
@@ -104,6 +106,43 @@ const char *
 msb_config_get_image(const MsbConfig *config)
 {
     return config->image;
+}
+
+gboolean
+msb_config_parse_image(MsbConfig *config, const char *text, GError **error)
+{
+    g_autoptr(MsbMount) root = NULL;
+
+    if (!msb_looks_like_path(text)) {
+        msb_config_set_image(config, text);
+        return TRUE;
+    }
+    root = msb_mount_parse_root(text, error);
+    if (!root)
+        return FALSE;
+    set_string(&config->image, root->source);
+    set_string(&config->root_format, root->format);
+    set_string(&config->root_fstype, root->fstype);
+    config->root_readonly = root->readonly;
+    return TRUE;
+}
+
+const char *
+msb_config_get_root_format(const MsbConfig *config)
+{
+    return config->root_format;
+}
+
+const char *
+msb_config_get_root_fstype(const MsbConfig *config)
+{
+    return config->root_fstype;
+}
+
+gboolean
+msb_config_get_root_readonly(const MsbConfig *config)
+{
+    return config->root_readonly;
 }
 
 MsbRootKind

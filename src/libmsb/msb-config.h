@@ -58,6 +58,13 @@ const char *msb_config_get_name(const MsbConfig *config);
 /* An OCI reference, or a path (".", "..", "/...", "./...", "../...") to a directory or disk image. */
 void msb_config_set_image(MsbConfig *config, const char *image);
 const char *msb_config_get_image(const MsbConfig *config);
+/* The same from IMAGE[:OPTIONS] of the command line: what follows the last colon of a path are the options
+ * of a disk image (format=, fstype=, ro, rw), unless a file of the whole name exists. INVALID, naming them. */
+gboolean msb_config_parse_image(MsbConfig *config, const char *text, GError **error);
+/* Of a root that is a disk image: NULL = by extension, NULL = find out, FALSE. */
+const char *msb_config_get_root_format(const MsbConfig *config);
+const char *msb_config_get_root_fstype(const MsbConfig *config);
+gboolean msb_config_get_root_readonly(const MsbConfig *config);
 /* A path that exists is what it is (directory: bind, file: disk); one that does not is judged by its suffix. */
 MsbRootKind msb_config_get_root_kind(const MsbConfig *config);
 /* Digest of the image manifest the sandbox was created from, "sha256:..." */

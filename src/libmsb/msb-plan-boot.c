@@ -148,7 +148,7 @@ static void
 fill_root(struct mp_boot *boot, const MsbPlanInput *in)
 {
     boot->n_layers = in->n_layers;
-    boot->root_fstype = g_strdup("");
+    boot->root_fstype = dup_first(msb_config_get_root_fstype(in->config), "");
     switch (msb_config_get_root_kind(in->config)) {
     case MSB_ROOT_IMAGE:
         boot->root_kind = MP_ROOT_OVERLAY;

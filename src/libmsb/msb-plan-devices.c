@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "msb-config-private.h"
 #include "msb-error.h"
 #include "msb-plan-private.h"
 
@@ -98,13 +99,15 @@ add_layers(MsbPlan *plan, const MsbPlanInput *in)
     end_argv(plan, device, argv);
 }
 
+/* format NULL: what the extension says. */
 static void
-add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, gboolean readonly)
+add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const char *format, gboolean readonly)
 {
     MsbDevice *device = device_new(plan, MSB_DEVICE_BLK, id, readonly);
     GPtrArray *argv = begin_argv(in->vhost_blk, device);
 
     take_arg(argv, g_strconcat("--blk-file=", path, NULL));
+    take_arg(argv, g_strconcat("--format=", msb_disk_format(format, path), NULL));
     take_arg(argv, g_strdup(readonly ? "--read-only" : "--discard=on"));
     end_argv(plan, device, argv);
 }
@@ -184,7 +187,7 @@ add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mo
         add_share(plan, in, id, volume, mount);
         break;
     case MSB_MOUNT_DISK:
-        add_disk(plan, in, id, mount->source, mount->readonly);
+        add_disk(plan, in, id, mount->source, mount->format, mount->readonly);
         break;
     case MSB_MOUNT_TMPFS:
         break;
@@ -201,13 +204,14 @@ msb_plan_add_devices(MsbPlan *plan, const MsbPlanInput *in, GError **error)
     add_layers(plan, in);
     switch (msb_config_get_root_kind(in->config)) {
     case MSB_ROOT_IMAGE:
-        add_disk(plan, in, "upper", upper, FALSE);
+        add_disk(plan, in, "upper", upper, "raw", FALSE);
         break;
     case MSB_ROOT_BIND:
         add_share(plan, in, "root", msb_config_get_image(in->config), NULL);
         break;
     case MSB_ROOT_DISK:
-        add_disk(plan, in, "root", msb_config_get_image(in->config), FALSE);
+        add_disk(plan, in, "root", msb_config_get_image(in->config), msb_config_get_root_format(in->config),
+                 msb_config_get_root_readonly(in->config));
         break;
     }
     for (i = 0; i < mounts->len; i++)

@@ -203,7 +203,8 @@ cmd_config_build(const char *image, GError **error)
     g_autoptr(MsbConfig) config = msb_config_new();
 
     msb_config_set_name(config, arg_name);
-    msb_config_set_image(config, image);
+    if (image && !msb_config_parse_image(config, image, error))
+        return NULL;
     msb_config_set_ephemeral(config, arg_name == NULL);
     if (!set_resources(config, error))
         return NULL;

@@ -80,7 +80,7 @@ test_image(Fixture *f, gconstpointer data)
     g_assert_true(device(plan, 0)->readonly);
     assert_argv(f, plan, 1,
                 "/libexec/msb-vhost-blk --socket-path=RUN/upper.sock --serial=upper --num-queues=1 "
-                "--blk-file=HOME/sandboxes/box/upper.raw --discard=on");
+                "--blk-file=HOME/sandboxes/box/upper.raw --format=raw --discard=on");
     g_assert_false(device(plan, 1)->readonly);
     g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_OVERLAY);
     g_assert_cmpuint(plan->boot.n_layers, ==, 2);
@@ -106,6 +106,30 @@ test_bind_root(Fixture *f, gconstpointer data)
     g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_VIRTIOFS);
     g_assert_cmpstr(plan->boot.root_source, ==, "root");
     g_assert_cmpuint(plan->boot.modules_partition, ==, 1);
+}
+
+static void
+test_disk_root(Fixture *f, gconstpointer data)
+{
+    g_autoptr(MsbPlan) plan = NULL, other = NULL;
+    g_autoptr(GError) error = NULL;
+
+    f->in.n_layers = 0;
+    f->in.layers = NULL;
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:fstype=xfs", &error));
+    plan = build(f);
+    assert_argv(f, plan, 1, "/libexec/msb-vhost-blk --socket-path=RUN/root.sock --serial=root --num-queues=1 "
+                            "--blk-file=/etc/passwd --format=raw --discard=on");
+    g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_DISK);
+    g_assert_cmpstr(plan->boot.root_source, ==, "root");
+    g_assert_cmpstr(plan->boot.root_fstype, ==, "xfs");
+
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:ro,format=qcow2", &error));
+    other = build(f);
+    assert_argv(f, other, 1, "/libexec/msb-vhost-blk --socket-path=RUN/root.sock --serial=root --num-queues=1 "
+                             "--blk-file=/etc/passwd --format=qcow2 --read-only");
+    g_assert_true(device(other, 1)->readonly);
+    g_assert_cmpstr(other->boot.root_fstype, ==, "");
 }
 
 static void
@@ -161,7 +185,7 @@ test_mounts(Fixture *f, gconstpointer data)
     assert_argv(f, plan, 4, "/libexec/msb-vhost-fs --socket-path=RUN/m3.sock --tag=m3 --shared-dir=/etc "
                             "--stat-virt=off");
     assert_argv(f, plan, 5, "/libexec/msb-vhost-blk --socket-path=RUN/m4.sock --serial=m4 --num-queues=1 "
-                            "--blk-file=/etc/passwd --discard=on");
+                            "--blk-file=/etc/passwd --format=raw --discard=on");
 }
 
 static void
@@ -313,6 +337,7 @@ main(int argc, char **argv)
 #define ADD(path, func) g_test_add(path, Fixture, NULL, set_up, func, tear_down)
     ADD("/plan/image", test_image);
     ADD("/plan/bind-root", test_bind_root);
+    ADD("/plan/disk-root", test_disk_root);
     ADD("/plan/queues", test_queues);
     ADD("/plan/mounts", test_mounts);
     ADD("/plan/environment", test_environment);

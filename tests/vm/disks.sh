@@ -1,0 +1,101 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Disk images: mounted beside a root, each kind of file system, whole or in a
+# partition, read-only and writable; as the root itself; and who may share what.
+. "$(dirname "$0")/lib.bash"
+PATH=$PATH:/usr/sbin:/sbin
+
+mkdir "$tmp/d"
+cd "$tmp/d" || exit 99
+quiet() { "$@" >"$tmp/log" 2>&1 || { diag "failed: $*"; diag "$(cat "$tmp/log")"; exit 99; }; }
+make_ext4() { # make_ext4 FILE SIZE [DIRECTORY]
+    truncate -s "$2" "$1"
+    quiet mke2fs -q -F -t ext4 -E lazy_itable_init=0,lazy_journal_init=0 ${3:+-d "$3"} "$1"
+}
+
+mkdir tree
+echo from-the-host >tree/file
+make_ext4 bare.img 64M tree
+quiet mksquashfs tree squash.img -quiet -no-progress
+quiet mkfs.erofs erofs.img tree
+truncate -s 320M xfs.part
+quiet mkfs.xfs -q xfs.part
+printf 'label: gpt\nstart=2048,size=2048,type=U\nstart=4096,size=655360\n' >table
+truncate -s 324M gpt.raw
+quiet sfdisk -q gpt.raw <table
+quiet dd if=xfs.part of=gpt.raw bs=1M seek=2 conv=notrunc,sparse status=none
+rm xfs.part
+truncate -s 128M btrfs.img
+quiet mkfs.btrfs -q btrfs.img
+truncate -s 16M fat.img
+quiet mkfs.vfat -F 16 fat.img
+quiet qemu-img convert -f raw -O qcow2 -c bare.img packed.qcow2
+quiet qemu-img create -q -f qcow2 -b packed.qcow2 -F qcow2 chain
+# A journal that was never replayed.
+cp --sparse=always bare.img dirty.img
+quiet debugfs -w -R 'ssv feature_incompat +needs_recovery' dirty.img
+head -c 1M /dev/zero >nothing.img
+
+runs "a sandbox with nine disks" msb run -q -d -n "disk$id" --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
+    --mount-disk ./squash.img:/squash:ro --mount-disk ./erofs.img:/erofs:fstype=erofs --mount-disk ./gpt.raw:/xfs \
+    --mount-disk ./btrfs.img:/btrfs --mount-disk ./fat.img:/fat --mount-disk ./packed.qcow2:/packed:ro \
+    --mount-disk ./chain:/bare/below:ro,format=qcow2 --mount-disk ./dirty.img:/dirty:ro busybox -- tail -f /dev/null
+x() { msb exec -q "disk$id" -- "$@"; }
+is "$(x sh -c 'cat /bare/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
+    " 6 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
+is "$(x sh -c "awk '\$2 ~ /xfs|btrfs|fat|squash|erofs|bare\$/ {print \$3}' /proc/mounts | sort | tr '\n' ' '")" \
+    "btrfs erofs ext4 squashfs vfat xfs " "each is what it is"
+like "$(x sh -c 'grep " /bare " /proc/mounts')" 'nosuid,nodev,noexec.*discard' "with the options that were given, and discard"
+runs "all that can be are written" x sh -c 'for i in bare xfs btrfs fat; do echo from-the-guest >/$i/new && mkdir /$i/dir || exit; done; sync'
+for i in squash packed dirty; do
+    fails_with 1 'Read-only' "$i is not" x sh -c "echo x >/$i/new"
+done
+fails_with 126 '/bare/true' "noexec keeps programs from running" x sh -c 'cp /bin/busybox /bare/true && exec /bare/true'
+before=$(stat -c %b bare.img)
+runs "a file of 16 MiB on the disk" x sh -c 'head -c 16777216 /dev/urandom >/bare/big && sync'
+[ "$(stat -c %b bare.img)" -gt $((before + 30000)) ]
+is $? 0 "takes room on the host"
+runs "deleting it" x sh -c 'rm /bare/big && sync && fstrim /bare 2>/dev/null; sync'
+within 10 sh -c "[ \$(stat -c %b '$tmp/d/bare.img') -lt $((before + 4000)) ]"
+is $? 0 "gives it back"
+
+# ---- sharing ------------------------------------------------------------------------------
+fails_with 1 "bare.img.*in use by process [0-9]+ \(msb-vhost-blk on .*/run/disk$id/m0.sock\)" \
+    "a disk that is written is not mounted again, and the message names the holder" \
+    msb run -q --mount-disk ./bare.img:/x:ro busybox -- true
+fails_with 1 'in use' "a disk that is read is not mounted writable" msb run -q --mount-disk ./squash.img:/x busybox -- true
+is "$(msb run -q --mount-disk ./squash.img:/x:ro --mount-disk ./packed.qcow2:/y:ro busybox -- cat /x/file /y/file 2>&1)" \
+    $'from-the-host\nfrom-the-host' "disks that are read are shared"
+runs "a stopped sandbox leaves its disks clean" msb stop -q "disk$id"
+msb rm -q "disk$id"
+is "$(msb run -q --mount-disk ./gpt.raw:/a:ro --mount-disk ./btrfs.img:/b:ro --mount-disk ./fat.img:/c:ro --mount-disk ./bare.img:/d:ro \
+    busybox -- cat /a/new /b/new /c/new /d/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
+quiet e2fsck -fn bare.img
+pass "and the file system is whole"
+
+# ---- wrong input --------------------------------------------------------------------------
+fails_with 2 'No such file' "a missing image" msb run -q --mount-disk ./missing.img:/x busybox -- true
+fails_with 2 'not a disk image' "a directory" msb run -q --mount-disk ./tree:/x busybox -- true
+fails_with 1 'mounted twice' "one image twice, under two names" msb run -q --mount-disk ./bare.img:/x --mount-disk "$tmp/d/../d/bare.img:/y" busybox -- true
+fails_with 1 '/x: .*no known file system' "a disk with nothing on it" msb run -q --mount-disk ./nothing.img:/x busybox -- true
+fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" \
+    msb run -q --mount-disk ./packed.qcow2:/x:ro,format=raw busybox -- true
+fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
+
+# ---- roots --------------------------------------------------------------------------------
+mkdir -p root/bin root/etc
+cp "$(command -v busybox)" root/bin/busybox
+for a in sh cat grep sync mount ls; do ln -s busybox root/bin/$a; done
+make_ext4 root.img 64M root
+is "$(msb run -q ./root.img -- sh -c 'echo kept >/kept && cat /proc/mounts' 2>&1 | grep -c ' / ext4 rw')" 1 "a raw disk is the root"
+is "$(msb run -q ./root.img -- cat /kept 2>&1)" kept "and keeps what is written"
+quiet qemu-img convert -f raw -O qcow2 root.img root.qcow2
+quiet mksquashfs root root.squash -quiet -no-progress
+is "$(msb run -q ./root.qcow2:ro -- sh -c 'echo x >/x && cat /kept /x' 2>&1)" $'kept\nx' \
+    "a read-only qcow2 image is the root, changes are in memory"
+is "$(msb run -q ./root.squash -- sh -c 'echo x >/etc/x && cat /etc/x && ls /kept' 2>&1)" \
+    $'x\nls: /kept: No such file or directory' "so is a file system that cannot be written"
+is "$(msb run -q ./root -- sh -c 'echo bind >/made && cat /made' 2>&1)" bind "a directory is the root"
+is "$(cat root/made)" bind "and is written"
+fails_with 1 "option 'noexec' is not valid here" "an option that a root has not" msb run -q ./root.img:noexec -- true
+done_testing
