@@ -57,8 +57,8 @@ nothing_found(const char *path, const char *want, int n_parts, struct ag_error *
     const char *other = fd < 0 ? NULL : ag_probe_other(fd);
 
     if (want[0])
-        return ag_fail(e, ENODATA, path, "The disk has no %s file system, neither whole nor in one of its %d partitions",
-                       want, n_parts);
+        return ag_fail(e, ENODATA, path,
+                       "The disk has no %s file system, neither whole nor in one of its %d partitions", want, n_parts);
     if (other)
         return ag_fail(e, ENODATA, path, "The disk has no file system; it looks like %s", other);
     return ag_fail(e, ENODATA, path, "The disk has no known file system, neither whole nor in one of its %d partitions",

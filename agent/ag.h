@@ -274,7 +274,8 @@ int ag_dev_partitions(const char *disk, struct ag_part *parts, unsigned max) MB_
 
 /* Load the modules that dir/load lists, in order: those that every boot needs, or the others (virtiofs, ...). */
 int ag_module_load_list(int at, const char *dir, bool optional_ones, struct ag_error *e) MB_MUST_CHECK;
-/* Load a module, by name or alias, and what it needs and will ask for from a /lib/modules/<version> tree. -ENOENT: it has none of that name. */
+/* Load a module, by name or alias, with what it needs and will ask for, from a /lib/modules/<version> tree.
+ * -ENOENT: it has none of that name. */
 int ag_module_probe(int tree_fd, const char *name) MB_MUST_CHECK;
 /* The lines of modules.dep that load name, dependencies first, as paths in out (malloc'ed list, free with
  * mp_strv_free). */

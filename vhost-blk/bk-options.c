@@ -15,6 +15,7 @@
 
 #include "bk-options.h"
 #include "bk-qcow2.h"
+#include "bk-vmdk.h"
 
 enum {
     OPT_BLK_FILE = VH_MAIN_OPT_FIRST,
@@ -51,7 +52,8 @@ static const struct option long_options[] = {
 
 static const char *const help[] = {
     "  --blk-file=PATH       serve this raw file or block device",
-    "  --format=raw|qcow2    what --blk-file is (default: raw); qcow2 needs --read-only",
+    "  --format=raw|qcow2|vmdk\n"
+    "                        what --blk-file is (default: raw); qcow2 needs --read-only",
     "  --concat              serve the files below as partitions of one read-only disk",
     "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
     "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
@@ -154,7 +156,8 @@ set_option(void *opaque, int val, const char *arg)
         return add_file(o, arg);
     case OPT_FORMAT:
         o->qcow2 = strcmp(arg, "qcow2") == 0;
-        return o->qcow2 || strcmp(arg, "raw") == 0 ? 0 : bad_value("format", arg, "raw or qcow2");
+        o->vmdk = strcmp(arg, "vmdk") == 0;
+        return o->qcow2 || o->vmdk || strcmp(arg, "raw") == 0 ? 0 : bad_value("format", arg, "raw, qcow2 or vmdk");
     case OPT_NUM_QUEUES:
         return set_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
     case OPT_POLL_US:
@@ -201,6 +204,10 @@ check(const struct bk_options *o)
         mb_error("--format=qcow2 is for --blk-file and needs --read-only");
         return -1;
     }
+    if (o->vmdk && o->concat) {
+        mb_error("--format=vmdk is for --blk-file");
+        return -1;
+    }
     if (!o->concat && !o->blk_file) {
         mb_error("nothing to serve: give --blk-file, or --concat and --file");
         return -1;
@@ -245,5 +252,7 @@ bk_options_open_image(const struct bk_options *opts, struct bk_image **image, st
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
     if (opts->qcow2)
         return bk_qcow2_open(opts->blk_file, image, err);
+    if (opts->vmdk)
+        return bk_vmdk_open(opts->blk_file, opts->read_only, image, err);
     return bk_raw_open(opts->blk_file, opts->read_only, image, err);
 }

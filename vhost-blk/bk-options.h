@@ -12,7 +12,7 @@
 #include "vh-main.h"
 
 struct bk_options {
-    bool qcow2;                       /* the format of blk_file; raw otherwise */
+    bool qcow2, vmdk;                 /* the format of blk_file; raw with neither */
     const char *blk_file;             /* borrowed from argv, as all strings here */
     bool concat;
     struct bk_concat_file *files;     /* of a concatenation; names are cut out of argv */

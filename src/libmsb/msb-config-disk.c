@@ -35,9 +35,6 @@ msb_disk_validate(const char *where, const char *format, const char *path, gbool
 
     if (!g_strv_contains(msb_disk_formats, is))
         return msb_error_set(error, MSB_ERROR_INVALID, "%s: '%s' is no format of disk images", where, is);
-    if (g_str_equal(is, "vmdk"))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: '%s' is VMDK, which this version of msb does not know",
-                             where, path);
     if (g_str_equal(is, "qcow2") && !readonly)
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
                              "%s: '%s' is qcow2, which this version of msb reads only; add the option ro", where,
