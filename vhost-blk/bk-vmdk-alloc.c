@@ -49,7 +49,8 @@ pwrite_all(int fd, const void *buf, uint64_t len, uint64_t offset)
 
 /* Write bytes [skip, skip + len) of the segments; zeros without any. */
 static int
-write_source(struct bk_file *file, const struct iovec *iov, unsigned n_iov, uint64_t skip, uint64_t len, uint64_t offset)
+write_source(struct bk_file *file, const struct iovec *iov, unsigned n_iov, uint64_t skip, uint64_t len,
+             uint64_t offset)
 {
     for (unsigned i = 0; iov && i < n_iov && len > 0; i++) {
         uint64_t n = iov[i].iov_len;
@@ -175,8 +176,8 @@ write_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, 
 
 /* One stretch at the beginning of the range; how much of it is done. */
 static int
-write_stretch(struct vmdk *v, struct vmdk_extent *x, const struct iovec *iov, unsigned n_iov, uint64_t skip, uint64_t at,
-              uint64_t len, uint64_t *done)
+write_stretch(struct vmdk *v, struct vmdk_extent *x, const struct iovec *iov, unsigned n_iov, uint64_t skip,
+              uint64_t at, uint64_t len, uint64_t *done)
 {
     uint64_t grain = at >> x->grain_bits, size = UINT64_C(1) << x->grain_bits, within = at & (size - 1), n;
     uint32_t gte = vmdk_gte(x, grain);

@@ -128,7 +128,8 @@ read_directory(const struct vmdk_extent *x, uint64_t at, uint64_t n, uint32_t **
         if (sector && !mb_range_within((uint64_t)sector * BK_SECTOR, VMDK_GTES * 4, x->file->size))
             return bad(x, err, "grain table offset");
         if (!sector && x->file->writable)
-            return bk_fail(err, -ENOTSUP, "\"%s\": VMDK without all of its grain tables can only be read", x->file->path);
+            return bk_fail(err, -ENOTSUP, "\"%s\": VMDK without all of its grain tables can only be read",
+                           x->file->path);
         (*tables)[i] = sector;
     }
     return 0;

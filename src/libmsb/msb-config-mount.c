@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The mount arguments of the command line, SOURCE:DEST[:OPTIONS] and, for
- * tmpfs, PATH[:SIZE][:OPTIONS]; and the root that is a disk image, PATH[:OPTIONS].  SOURCE ends at the first colon that a slash
+ * tmpfs, PATH[:SIZE][:OPTIONS]; and the root that is a disk image,
+ * PATH[:OPTIONS].  SOURCE ends at the first colon that a slash
  * follows, so DEST is always absolute.  Which option goes with which flag is
  * one table; every message quotes the argument as it was given.
  */

@@ -320,7 +320,8 @@ check_root(const MsbConfig *c, GError **error)
     if (msb_config_get_root_kind(c) != MSB_ROOT_DISK) {
         if (!c->root_format && !c->root_fstype && !c->root_readonly)
             return TRUE;
-        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype and ro go with disk images", c->image);
+        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype and ro go with disk images",
+                             c->image);
     }
     for (i = 0; i < c->mounts->len; i++) {
         const MsbMount *m = g_ptr_array_index(c->mounts, i);
