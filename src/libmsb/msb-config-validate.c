@@ -233,9 +233,6 @@ check_mount_supported(const MsbMount *m, GError **error)
     if (m->quota)
         return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "mount on '%s': this version of msb has no quotas",
                              m->target);
-    if (m->kind == MSB_MOUNT_NAMED && m->volume_is_disk)
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                             "mount on '%s': this version of msb has no volumes of kind=disk", m->target);
     return TRUE;
 }
 
@@ -286,6 +283,10 @@ check_two_mounts(const MsbMount *a, const MsbMount *b, GError **error)
     if (a->kind == MSB_MOUNT_FILE && strncmp(a->target, b->target, len) == 0 && b->target[len] == '/')
         return msb_error_set(error, MSB_ERROR_INVALID, "mount on '%s' is below '%s', which is a file", b->target,
                              a->target);
+    if (a->kind == MSB_MOUNT_NAMED && b->kind == MSB_MOUNT_NAMED && a->volume_is_disk && b->volume_is_disk &&
+        g_str_equal(a->source, b->source))
+        return msb_error_set(error, MSB_ERROR_INVALID, "disk volume '%s' is mounted twice, on '%s' and on '%s'",
+                             a->source, a->target, b->target);
     if (a->kind == MSB_MOUNT_DISK && b->kind == MSB_MOUNT_DISK && same_image(a->source, b->source))
         return msb_error_set(error, MSB_ERROR_INVALID, "disk image '%s' is mounted twice, on '%s' and on '%s'",
                              a->source, a->target, b->target);

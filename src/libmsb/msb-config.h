@@ -28,7 +28,7 @@ typedef struct {
     gint64 uid, gid;      /* fallback owner, -1 = not given */
     guint64 size;         /* tmpfs, named disk: bytes, 0 = default */
     guint64 quota;        /* bytes, 0 = none */
-    gboolean volume_is_disk; /* named: kind=disk was asked for */
+    gboolean volume_is_disk; /* named: kind=disk was asked for, or found when the sandbox was made */
     gboolean volume_kind_given;
     char *format;         /* disk: raw|qcow2|vmdk, NULL = by extension */
     char *fstype;         /* disk: NULL = find out */

@@ -68,6 +68,9 @@ fill_mount(struct mp_mount *out, const Ordered *in)
     case MSB_MOUNT_DISK:
         out->kind = MP_MOUNT_DISK;
         break;
+    case MSB_MOUNT_NAMED:
+        out->kind = m->volume_is_disk ? MP_MOUNT_DISK : MP_MOUNT_VIRTIOFS;
+        break;
     case MSB_MOUNT_TMPFS:
         out->kind = MP_MOUNT_TMPFS;
         out->size = m->size;

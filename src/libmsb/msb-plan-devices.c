@@ -14,6 +14,7 @@
 #include "msb-config-private.h"
 #include "msb-error.h"
 #include "msb-plan-private.h"
+#include "msb-volume.h"
 
 /* virtio-mmio slots of QEMU's microvm with ACPI, and those we need for the serial controller and the
  * random number generator. */
@@ -183,6 +184,11 @@ add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mo
         add_share(plan, in, id, mount->source, mount);
         break;
     case MSB_MOUNT_NAMED:
+        if (mount->volume_is_disk) {
+            volume = msb_volume_disk_path(in->home, mount->source);
+            add_disk(plan, in, id, volume, "raw", mount->readonly);
+            break;
+        }
         volume = msb_home_build_path(in->home, "volumes", mount->source, NULL);
         add_share(plan, in, id, volume, mount);
         break;

@@ -73,7 +73,7 @@ check_mount_source(MsbHome *home, const MsbMount *m, GError **error)
     case MSB_MOUNT_DISK:
         return check_source(what, m->source, FALSE, TRUE, TRUE, error);
     case MSB_MOUNT_NAMED:
-        dir = msb_volume_dir(home, m->source);
+        dir = m->volume_is_disk ? msb_volume_disk_path(home, m->source) : msb_volume_dir(home, m->source);
         if (access(dir, F_OK) == 0)
             return TRUE;
         return msb_error_set(error, MSB_ERROR_NOT_FOUND, "mount on '%s': there is no volume '%s' any more", m->target,
@@ -109,6 +109,29 @@ msb_sandbox_check_sources(MsbHome *home, const MsbConfig *config, GError **error
     return TRUE;
 }
 
+/* The kind of a volume that exists need not be told. */
+static void
+infer_volume_kinds(MsbHome *home, const MsbConfig *config)
+{
+    const GPtrArray *mounts = msb_config_get_mounts(config);
+    guint i;
+
+    for (i = 0; i < mounts->len; i++) {
+        MsbMount *m = g_ptr_array_index(mounts, i);
+
+        if (m->kind == MSB_MOUNT_NAMED && !m->volume_kind_given && msb_volume_is_disk(home, m->source))
+            m->volume_kind_given = m->volume_is_disk = TRUE;
+    }
+}
+
+static gboolean
+ensure_volume(MsbHome *home, const MsbMount *m, gboolean *created, GError **error)
+{
+    if (m->volume_is_disk)
+        return msb_volume_ensure_disk(home, m->source, m->size, created, error);
+    return msb_volume_ensure_dir(home, m->source, created, error);
+}
+
 static gboolean
 ensure_volumes(Creation *c, const MsbConfig *config, GError **error)
 {
@@ -121,7 +144,7 @@ ensure_volumes(Creation *c, const MsbConfig *config, GError **error)
 
         if (m->kind != MSB_MOUNT_NAMED)
             continue;
-        if (!msb_volume_ensure_dir(c->home, m->source, &created, error))
+        if (!ensure_volume(c->home, m, &created, error))
             return FALSE;
         if (created)
             g_ptr_array_add(c->volumes, g_strdup(m->source));
@@ -251,6 +274,7 @@ create_locked(Creation *c, MsbConfig *config, GError **error)
         return FALSE;
     if (msb_sandbox_exists(c->home, name))
         return name_is_taken(name, error);
+    infer_volume_kinds(c->home, config);
     if (!msb_config_validate(config, error) || !check_plan(c->home, config, error) ||
         !resolve_image(c->home, config, error) || !ensure_volumes(c, config, error) ||
         !msb_sandbox_check_sources(c->home, config, error))

@@ -15,7 +15,6 @@
 
 #define VOLUME_VERSION 1
 #define LOCK_TIMEOUT_MS 30000
-#define DISK_FILE "disk.raw"
 
 char *
 msb_volume_dir(const MsbHome *home, const char *name)
@@ -44,7 +43,7 @@ static gboolean
 read_kind(const MsbHome *home, const char *name, gboolean *is_disk, gboolean *has_meta, GError **error)
 {
     static const char *const kinds[] = { "dir", "disk", NULL };
-    g_autofree char *path = meta_path(home, name), *disk = msb_home_build_path(home, "volumes", name, DISK_FILE, NULL);
+    g_autofree char *path = meta_path(home, name), *disk = msb_volume_disk_path(home, name);
     g_autoptr(GError) local = NULL;
     g_autoptr(JsonObject) object = msb_state_load(path, VOLUME_VERSION, &local);
     g_autoptr(JsonNode) node = NULL;
@@ -78,6 +77,18 @@ write_meta(const MsbHome *home, const char *name, GError **error)
     return msb_state_save(path, object, error);
 }
 
+char *
+msb_volume_meta_path(const MsbHome *home, const char *name)
+{
+    return meta_path(home, name);
+}
+
+MsbLock *
+msb_volume_lock(const MsbHome *home, const char *name, GError **error)
+{
+    return lock_volume(home, name, error);
+}
+
 gboolean
 msb_volume_ensure_dir(MsbHome *home, const char *name, gboolean *created, GError **error)
 {
@@ -91,7 +102,7 @@ msb_volume_ensure_dir(MsbHome *home, const char *name, gboolean *created, GError
         return FALSE;
     if (is_disk)
         return msb_error_set(error, MSB_ERROR_INVALID,
-                             "volume '%s' exists as a disk; this version of msb mounts directory volumes only", name);
+                             "volume '%s' exists as a disk; leave kind=dir out, or choose another name", name);
     is_new = access(dir, F_OK) < 0;
     if (!msb_paths_make_dir(dir, 0700, error))
         return FALSE;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Named volumes: volumes/<name>/ holds a directory volume's files and nothing
- * else; what msb knows about it is beside, in volumes/.meta/<name>.json.
+ * else, or the image of a disk volume; what msb knows about it is beside, in
+ * volumes/.meta/<name>.json.
  * Internal to libmsb.
  */
 #ifndef MSB_VOLUME_H
 #define MSB_VOLUME_H
 
 #include "msb-paths.h"
+#include "msb-state.h"
 
 G_BEGIN_DECLS
 
@@ -18,6 +20,23 @@ char *msb_volume_dir(const MsbHome *home, const char *name);
 gboolean msb_volume_ensure_dir(MsbHome *home, const char *name, gboolean *created, GError **error);
 /* Remove a volume that was made a moment ago and never used. */
 gboolean msb_volume_discard(MsbHome *home, const char *name, GError **error);
+
+/* volumes/.meta/<name>.json (transfer full). */
+char *msb_volume_meta_path(const MsbHome *home, const char *name);
+/* What changes to the volume happen under; NULL with an error. */
+MsbLock *msb_volume_lock(const MsbHome *home, const char *name, GError **error);
+
+/* ---- msb-volume-disk.c ---- */
+
+#define MSB_VOLUME_DISK_FILE "disk.raw"
+
+/* The image of a disk volume (transfer full). */
+char *msb_volume_disk_path(const MsbHome *home, const char *name);
+/* Whether there is a disk volume of this name. */
+gboolean msb_volume_is_disk(const MsbHome *home, const char *name);
+/* Make the disk volume, an ext4 of size bytes, if it is not there; *created tells. INVALID if the name is that of a
+ * directory volume, if there is a disk of another size, or if there is none and size is 0. */
+gboolean msb_volume_ensure_disk(MsbHome *home, const char *name, guint64 size, gboolean *created, GError **error);
 
 G_END_DECLS
 

@@ -31,22 +31,22 @@ truncate -s 16M fat.img
 quiet mkfs.vfat -F 16 fat.img
 quiet qemu-img convert -f raw -O qcow2 -c bare.img packed.qcow2
 quiet qemu-img create -q -f qcow2 -b packed.qcow2 -F qcow2 chain
+quiet qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse bare.img split.vmdk
 # A journal that was never replayed.
 cp --sparse=always bare.img dirty.img
 quiet debugfs -w -R 'ssv feature_incompat +needs_recovery' dirty.img
-head -c 1M /dev/zero >nothing.img
 
-runs "a sandbox with nine disks" msb run -q -d -n "disk$id" --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
+runs "a sandbox with eleven disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
     --mount-disk ./squash.img:/squash:ro --mount-disk ./erofs.img:/erofs:fstype=erofs --mount-disk ./gpt.raw:/xfs \
     --mount-disk ./btrfs.img:/btrfs --mount-disk ./fat.img:/fat --mount-disk ./packed.qcow2:/packed:ro \
     --mount-disk ./chain:/bare/below:ro,format=qcow2 --mount-disk ./dirty.img:/dirty:ro busybox -- tail -f /dev/null
 x() { msb exec -q "disk$id" -- "$@"; }
-is "$(x sh -c 'cat /bare/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
-    " 6 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
+is "$(x sh -c 'cat /bare/file /vmdk/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
+    " 7 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
 is "$(x sh -c "awk '\$2 ~ /xfs|btrfs|fat|squash|erofs|bare\$/ {print \$3}' /proc/mounts | sort | tr '\n' ' '")" \
     "btrfs erofs ext4 squashfs vfat xfs " "each is what it is"
 like "$(x sh -c 'grep " /bare " /proc/mounts')" 'nosuid,nodev,noexec.*discard' "with the options that were given, and discard"
-runs "all that can be are written" x sh -c 'for i in bare xfs btrfs fat; do echo from-the-guest >/$i/new && mkdir /$i/dir || exit; done; sync'
+runs "all that can be are written" x sh -c 'for i in bare xfs btrfs fat vmdk volume; do echo from-the-guest >/$i/new && mkdir /$i/dir || exit; done; sync'
 for i in squash packed dirty; do
     fails_with 1 'Read-only' "$i is not" x sh -c "echo x >/$i/new"
 done
@@ -60,7 +60,7 @@ within 10 sh -c "[ \$(stat -c %b '$tmp/d/bare.img') -lt $((before + 4000)) ]"
 is $? 0 "gives it back"
 
 # ---- sharing ------------------------------------------------------------------------------
-fails_with 1 "bare.img.*in use by process [0-9]+ \(msb-vhost-blk on .*/run/disk$id/m0.sock\)" \
+fails_with 1 "bare.img.*in use by process [0-9]+ \(msb-vhost-blk on .*/run/disk$id/m[0-9]+.sock\)" \
     "a disk that is written is not mounted again, and the message names the holder" \
     msb run -q --mount-disk ./bare.img:/x:ro busybox -- true
 fails_with 1 'in use' "a disk that is read is not mounted writable" msb run -q --mount-disk ./squash.img:/x busybox -- true
@@ -69,15 +69,19 @@ is "$(msb run -q --mount-disk ./squash.img:/x:ro --mount-disk ./packed.qcow2:/y:
 runs "a stopped sandbox leaves its disks clean" msb stop -q "disk$id"
 msb rm -q "disk$id"
 is "$(msb run -q --mount-disk ./gpt.raw:/a:ro --mount-disk ./btrfs.img:/b:ro --mount-disk ./fat.img:/c:ro --mount-disk ./bare.img:/d:ro \
-    busybox -- cat /a/new /b/new /c/new /d/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
+    --mount-disk ./split.vmdk:/e:ro -v "vol$id:/f" busybox -- cat /a/new /b/new /c/new /d/new /e/new /f/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
 quiet e2fsck -fn bare.img
 pass "and the file system is whole"
+quiet qemu-img check -f vmdk split.vmdk
+pass "and so is the VMDK"
+fails_with 1 "exists with a size of" "a disk volume of another size" msb run -q --mount-named "vol$id:/x:kind=disk,size=1G" busybox -- true
+fails_with 1 "needs a size" "a disk volume that does not exist, without a size" msb run -q --mount-named "no$id:/x:kind=disk" busybox -- true
+fails_with 1 "exists as a disk" "a disk volume as a directory" msb run -q --mount-named "vol$id:/x:kind=dir" busybox -- true
 
 # ---- wrong input --------------------------------------------------------------------------
 fails_with 2 'No such file' "a missing image" msb run -q --mount-disk ./missing.img:/x busybox -- true
 fails_with 2 'not a disk image' "a directory" msb run -q --mount-disk ./tree:/x busybox -- true
 fails_with 1 'mounted twice' "one image twice, under two names" msb run -q --mount-disk ./bare.img:/x --mount-disk "$tmp/d/../d/bare.img:/y" busybox -- true
-fails_with 1 '/x: .*no known file system' "a disk with nothing on it" msb run -q --mount-disk ./nothing.img:/x busybox -- true
 fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" \
     msb run -q --mount-disk ./packed.qcow2:/x:ro,format=raw busybox -- true
 fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
@@ -88,11 +92,10 @@ cp "$(command -v busybox)" root/bin/busybox
 for a in sh cat grep sync mount ls; do ln -s busybox root/bin/$a; done
 make_ext4 root.img 64M root
 is "$(msb run -q ./root.img -- sh -c 'echo kept >/kept && cat /proc/mounts' 2>&1 | grep -c ' / ext4 rw')" 1 "a raw disk is the root"
-is "$(msb run -q ./root.img -- cat /kept 2>&1)" kept "and keeps what is written"
 quiet qemu-img convert -f raw -O qcow2 root.img root.qcow2
 quiet mksquashfs root root.squash -quiet -no-progress
 is "$(msb run -q ./root.qcow2:ro -- sh -c 'echo x >/x && cat /kept /x' 2>&1)" $'kept\nx' \
-    "a read-only qcow2 image is the root, changes are in memory"
+    "what is written stays; a read-only qcow2 image is the root, changes are in memory"
 is "$(msb run -q ./root.squash -- sh -c 'echo x >/etc/x && cat /etc/x && ls /kept' 2>&1)" \
     $'x\nls: /kept: No such file or directory' "so is a file system that cannot be written"
 is "$(msb run -q ./root -- sh -c 'echo bind >/made && cat /made' 2>&1)" bind "a directory is the root"

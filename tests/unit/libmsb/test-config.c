@@ -240,8 +240,12 @@ test_rules(void)
     BREAK(MSB_ERROR_INVALID, msb_config_set_hostname(c, "a b"), "host name");
     BREAK(MSB_ERROR_INVALID, msb_config_set_hostname(c, ""), "host name");
     BREAK(MSB_ERROR_INVALID, msb_config_set_entrypoint(c, no_word), "entry point");
-    BREAK(MSB_ERROR_UNSUPPORTED, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=1G")),
-          "kind=disk");
+    BREAK(MSB_ERROR_INVALID, (msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=1G")),
+                              msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/e:kind=disk"))),
+          "mounted twice");
+    BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:size=1G")), "kind=disk");
+    BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=1G,uid=1,gid=1")),
+          "shared directories");
     BREAK(MSB_ERROR_UNSUPPORTED, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/d:quota=1G")), "quotas");
     BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/.msb/x")), "belongs to msb");
     BREAK(MSB_ERROR_INVALID,

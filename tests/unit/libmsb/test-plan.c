@@ -148,7 +148,7 @@ test_queues(Fixture *f, gconstpointer data)
 static void
 test_mounts(Fixture *f, gconstpointer data)
 {
-    static const char *const targets[] = { "/a", "/b", "/tmp", "/a/b/c", "/a/b/c/d" };
+    static const char *const targets[] = { "/a", "/b", "/tmp", "/a/b/c", "/a/b/c/d", "/z/z/z/z/z" };
     g_autoptr(MsbPlan) plan = NULL;
     const struct mp_boot *boot;
     guint i;
@@ -159,10 +159,11 @@ test_mounts(Fixture *f, gconstpointer data)
     plan_add_mount(f->config, MSB_MOUNT_FLAG_TMPFS, "/tmp:64M");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_NAMED, "big:/z/z/z/z/z:kind=disk,size=1G,ro");
     plan = build(f);
     boot = &plan->boot;
 
-    g_assert_cmpuint(boot->n_mounts, ==, 5);
+    g_assert_cmpuint(boot->n_mounts, ==, 6);
     for (i = 0; i < boot->n_mounts; i++)
         g_assert_cmpstr(boot->mounts[i].target, ==, targets[i]);
     g_assert_cmpstr(boot->mounts[0].source, ==, "m3");
@@ -177,7 +178,11 @@ test_mounts(Fixture *f, gconstpointer data)
     g_assert_cmpuint(boot->mounts[4].flags, ==, MP_MOUNT_RO | MP_MOUNT_NOEXEC | MP_MOUNT_FILE);
     g_assert_cmpstr(boot->mounts[4].name, ==, "passwd");
 
-    g_assert_cmpuint(plan->devices->len, ==, 6);
+    g_assert_cmpint(boot->mounts[5].kind, ==, MP_MOUNT_DISK);
+
+    g_assert_cmpuint(plan->devices->len, ==, 7);
+    assert_argv(f, plan, 6, "/libexec/msb-vhost-blk --socket-path=RUN/m5.sock --serial=m5 --num-queues=1 "
+                            "--blk-file=HOME/volumes/big/disk.raw --format=raw --read-only");
     assert_argv(f, plan, 2, "/libexec/msb-vhost-fs --socket-path=RUN/m0.sock --tag=m0 --shared-file=/etc/passwd "
                             "--read-only --stat-virt=strict --map-owner=1000:100");
     assert_argv(f, plan, 3, "/libexec/msb-vhost-fs --socket-path=RUN/m1.sock --tag=m1 "
