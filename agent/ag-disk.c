@@ -51,18 +51,18 @@ find_kind(const char *name)
 
 /* What there is instead of a file system, for the message. */
 static int
-nothing_found(const char *path, const char *want, int n_parts, struct ag_error *e)
+nothing_found(const char *serial, const char *path, const char *want, int n_parts, struct ag_error *e)
 {
     mb_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
     const char *other = fd < 0 ? NULL : ag_probe_other(fd);
 
     if (want[0])
-        return ag_fail(e, ENODATA, path,
+        return ag_fail(e, ENODATA, serial,
                        "The disk has no %s file system, neither whole nor in one of its %d partitions", want, n_parts);
     if (other)
-        return ag_fail(e, ENODATA, path, "The disk has no file system; it looks like %s", other);
-    return ag_fail(e, ENODATA, path, "The disk has no known file system, neither whole nor in one of its %d partitions",
-                   n_parts);
+        return ag_fail(e, ENODATA, serial, "The disk has no file system; it looks like %s", other);
+    return ag_fail(e, ENODATA, serial,
+                   "The disk has no known file system, neither whole nor in one of its %d partitions", n_parts);
 }
 
 /* Replace path, a whole disk, by the partition to use. */
@@ -82,7 +82,7 @@ pick_partition(const char *serial, const char *want, char path[64], char fstype[
         return ag_dev_wait_disk(-1, serial, parts[best].number, path, e);
     }
     if (n > 0 || !want[0])
-        return nothing_found(path, want, n, e);
+        return nothing_found(serial, path, want, n, e);
     /* One that has no signature we know: the kernel may. */
     snprintf(fstype, 16, "%s", want);
     return 0;

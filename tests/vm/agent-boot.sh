@@ -186,14 +186,16 @@ drive_to_end --root=disk:d0 --hostname=disk --run='grep " / " /proc/mounts; cat 
 matches '^out: /dev/vda2 / ext4 rw' "the partition with a file system is the root"
 matches '127.0.1.1.disk' "its hosts file is made"
 start_qemu $(disk d "$work/d.img" d0 ,readonly=on)
-drive_to_end --root=disk:d0:ext4 --hostname=ro --run='grep " / " /proc/mounts; cat /etc/hosts; touch /x' --shutdown=0
-matches '^out: /dev/vda / ext4 ro' "a read-only disk without partitions"
-has "exit 1" "which cannot be written"
+drive_to_end --root=disk:d0:ext4 --hostname=ro --run='grep " / " /proc/mounts; cat /etc/hosts; touch /x && ls /x' --shutdown=0
+matches '^out: overlay / overlay rw.*lowerdir=/d' "a read-only disk without partitions is the root, under memory"
+has "out: /x" "in which changes are"
+e2fsck -fn "$work/d.img" > "$work/fsck" 2>&1; ok $? "and not on the disk"
 if command -v mksquashfs > /dev/null; then
     mksquashfs "$work/d" "$work/d.squash" -quiet -no-progress -all-root > /dev/null 2>&1
     start_qemu $(disk d "$work/d.squash" d0 ,readonly=on) $(disk m "$work/tree.img" mods ,readonly=on)
-    drive_to_end --root=disk:d0 --modules="mods:0:$version" --run='grep " / " /proc/mounts' --shutdown=0
-    matches '^out: /dev/vd. / squashfs ro' "a file system whose module comes from the modules image"
+    drive_to_end --root=disk:d0 --modules="mods:0:$version" --run='grep " / " /proc/mounts; cat /etc/which' --shutdown=0
+    matches '^out: overlay / overlay rw.*lowerdir=/d' "a file system whose module comes from the modules image"
+    has "out: lower" "with what is in it"
 else
     echo "# mksquashfs is not installed: no squashfs root"
 fi
