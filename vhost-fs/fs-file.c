@@ -279,5 +279,8 @@ fs_op_release(struct fs_req *req)
     if (!node.node)
         return -ESTALE;
     handle = fs_handle_get(req->fs, in->fh, node.node, false);
-    return handle && fs_handle_release(handle) ? 0 : -EBADF;
+    if (!handle || !fs_handle_release(handle))
+        return -EBADF;
+    fs_lock_drop_handle(req->fs, node.node, in->fh);
+    return 0;
 }

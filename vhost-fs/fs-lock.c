@@ -33,6 +33,7 @@ struct fs_lock_owner {
     struct fs *fs;
     atomic_uint refs;
     uint64_t owner;
+    uint64_t fh;                /* the handle used last, under the node's lock */
     int fd;
 };
 
@@ -103,15 +104,16 @@ owner_reserve(struct fs *fs)
     return room;
 }
 
-/* With a reference; the node's lock is held. */
+/* With a reference, and from now on of the handle fh; the node's lock is held. */
 static struct fs_lock_owner *
-owner_find(struct fs_node *node, uint64_t owner)
+owner_find(struct fs_node *node, uint64_t owner, uint64_t fh)
 {
     struct fs_lock_owner *o;
 
     for (o = node->lock_owners; o; o = o->next) {
         if (o->owner == owner) {
             atomic_fetch_add(&o->refs, 1);
+            o->fh = fh;
             return o;
         }
     }
@@ -133,11 +135,12 @@ open_for_locks(struct fs *fs, struct fs_node *node, bool writable)
 static int
 owner_get(struct fs *fs, struct fs_handle *handle, uint64_t id, struct fs_lock_owner **ret)
 {
+    uint64_t fh = fs_slab_id(&handle->slot);
     struct fs_node *node = handle->node;
     struct fs_lock_owner *o, *mine;
 
     pthread_mutex_lock(fs_node_lock(fs, node));
-    *ret = owner_find(node, id);
+    *ret = owner_find(node, id, fh);
     pthread_mutex_unlock(fs_node_lock(fs, node));
     if (*ret)
         return 0;
@@ -152,6 +155,7 @@ owner_get(struct fs *fs, struct fs_handle *handle, uint64_t id, struct fs_lock_o
     }
     mine->fs = fs;
     mine->owner = id;
+    mine->fh = fh;
     atomic_store(&mine->refs, 2); /* the node's and the caller's */
     /* Of the widest access that can be had: it serves all later locks of this owner. */
     mine->fd = fs->config.read_only ? -EROFS : open_for_locks(fs, node, true);
@@ -165,7 +169,7 @@ owner_get(struct fs *fs, struct fs_handle *handle, uint64_t id, struct fs_lock_o
         return r;
     }
     pthread_mutex_lock(fs_node_lock(fs, node));
-    o = owner_find(node, id);
+    o = owner_find(node, id, fh);
     if (!o) {
         mine->next = node->lock_owners;
         node->lock_owners = mine;
@@ -195,6 +199,27 @@ fs_lock_drop_owner(struct fs *fs, struct fs_node *node, uint64_t owner)
     pthread_mutex_unlock(fs_node_lock(fs, node));
     if (o)
         owner_put(o);
+}
+
+void
+fs_lock_drop_handle(struct fs *fs, struct fs_node *node, uint64_t fh)
+{
+    struct fs_lock_owner **link, *dropped = NULL;
+
+    pthread_mutex_lock(fs_node_lock(fs, node));
+    for (link = &node->lock_owners; *link;) {
+        struct fs_lock_owner *o = *link;
+
+        if (o->fh != fh) {
+            link = &o->next;
+            continue;
+        }
+        *link = o->next;
+        o->next = dropped;
+        dropped = o;
+    }
+    pthread_mutex_unlock(fs_node_lock(fs, node));
+    fs_lock_owners_free(dropped);
 }
 
 void

@@ -39,6 +39,10 @@ void fs_locks_destroy(struct fs_locks *locks);
 /* The POSIX locks that owner has on node go. */
 void fs_lock_drop_owner(struct fs *fs, struct fs_node *node, uint64_t owner);
 
+/* The handle fh of node is closed for the last time.  Processes have dropped their locks by then (FLUSH);
+ * what was locked through it and is still there are open-file-description locks of the guest. */
+void fs_lock_drop_handle(struct fs *fs, struct fs_node *node, uint64_t fh);
+
 /* Free a list whose node nobody can reach. */
 void fs_lock_owners_free(struct fs_lock_owner *owners);
 

@@ -113,6 +113,23 @@ test_posix(const struct file *a, const struct file *b)
     eq_int(lock(a, 1, 77, 0, 5), -EINVAL, "a type that does not exist");
 }
 
+/* Locks of an open file of the guest: its close() names no owner. */
+static void
+test_open_file(const struct file *a, const struct file *b)
+{
+    struct file again = *a;
+
+    eq_int(ft_open(a->t, a->node, O_RDWR, &again.fh), 0, "the file once more");
+    eq_int(lock(&again, 77, F_WRLCK, 0, 9), 0, "locked by an owner that is this open file");
+    eq_int(lock(a, 1, F_WRLCK, 20, 29), 0, "and further on by a process through the other");
+    eq_int(lock(b, 1, F_WRLCK, 0, 9), -EAGAIN, "it is locked");
+    eq_int(ft_release(a->t, again.node, again.fh), 0, "closed");
+    eq_int(lock(b, 1, F_WRLCK, 0, 9), 0, "it is not");
+    eq_int(lock(b, 1, F_WRLCK, 20, 29), -EAGAIN, "what was locked through the other is");
+    lock(b, 1, F_UNLCK, 0, TO_END);
+    lock(a, 1, F_UNLCK, 0, TO_END);
+}
+
 static void
 test_flock(const struct file *a, const struct file *b, const char *path)
 {
@@ -186,6 +203,7 @@ main(void)
     ft_walk(b.t, "f", &b.node);
     eq_int(ft_open(b.t, b.node, O_RDWR, &b.fh), 0, "both have the file open");
     test_posix(&a, &b);
+    test_open_file(&a, &b);
     test_flock(&a, &b, ft_path("share/f"));
     test_waiting(&a, &b, 0);
     test_waiting(&a, &b, FUSE_LK_FLOCK);
