@@ -180,8 +180,9 @@ set_host_owner_mode(struct fs *fs, const struct fs_fd *fd, const struct fuse_set
 }
 
 static int
-set_size(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const struct fuse_setattr_in *in)
+set_size(struct fs_req *req, struct fs_node *node, const struct fs_fd *fd)
 {
+    const struct fuse_setattr_in *in = FS_ARG(req, struct fuse_setattr_in);
     struct fs_fd_path path;
     int r = 0;
 
@@ -190,7 +191,7 @@ set_size(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const stru
     if (node->type != S_IFREG || in->size > INT64_MAX)
         return -EINVAL;
     if (in->valid & FATTR_KILL_SUIDGID) {
-        r = fs_ident_kill_suid(fs, node, fd);
+        r = fs_ident_kill_suid(req->fs, node, fd, req->hdr.gid);
         if (r < 0)
             return r;
     }
@@ -252,14 +253,21 @@ fs_op_setattr(struct fs_req *req)
     r = attr_fd(fs, node.node, in->valid & FATTR_FH, in->fh, &fd);
     if (r < 0)
         return r;
+    /* Who is not of the file's group loses its set-group-ID by chown(), whatever it means. */
+    if (in->valid & (FATTR_UID | FATTR_GID) && !(in->valid & FATTR_MODE) && req->hdr.uid != 0 &&
+        (fs->config.stat_virt != FS_STAT_OFF || fs->euid == 0)) {
+        r = fs_ident_kill_suid(fs, node.node, &fd, req->hdr.gid);
+        if (r < 0)
+            return r;
+    }
     if (in->valid & (FATTR_MODE | FATTR_UID | FATTR_GID)) {
         r = fs->config.stat_virt == FS_STAT_OFF ? set_host_owner_mode(fs, &fd, in, node.node->type)
                                                 : set_identity(fs, node.node, &fd, in);
     } else if (in->valid & FATTR_KILL_SUIDGID && !(in->valid & FATTR_SIZE)) {
-        r = fs_ident_kill_suid(fs, node.node, &fd);
+        r = fs_ident_kill_suid(fs, node.node, &fd, req->hdr.gid);
     }
     if (r == 0 && in->valid & FATTR_SIZE)
-        r = set_size(fs, node.node, &fd, in);
+        r = set_size(req, node.node, &fd);
     if (r == 0 && in->valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW))
         r = set_times(&fd, in);
     return r < 0 ? r : reply_attr(req, node.node, &fd);

@@ -14,7 +14,8 @@
 #include "fs-ops.h"
 #include "mb-macros.h"
 
-#define NAME (NAME_MAX + 1u)
+/* As much as Linux sends: that a name is too long for a file system is told by fs_name_check(). */
+#define NAME (1024u + 1u)
 #define ENTRY sizeof(struct fuse_entry_out)
 #define ATTR sizeof(struct fuse_attr_out)
 #define OPEN sizeof(struct fuse_open_out)

@@ -59,8 +59,9 @@ check_type(struct fs *fs, struct fs_node *node)
 }
 
 static int
-open_node(struct fs *fs, struct fs_node *node, uint32_t guest_flags, bool kill_suid, uint64_t *fh)
+open_node(struct fs_req *req, struct fs_node *node, uint32_t guest_flags, bool kill_suid, uint64_t *fh)
 {
+    struct fs *fs = req->fs;
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
     int flags = (int)(guest_flags & GUEST_FLAGS);
     int new_fd, r;
@@ -71,7 +72,7 @@ open_node(struct fs *fs, struct fs_node *node, uint32_t guest_flags, bool kill_s
     if (r == 0)
         r = fs_node_fd(fs, node, &fd);
     if (r == 0 && kill_suid && flags & O_TRUNC)
-        r = fs_ident_kill_suid(fs, node, &fd);
+        r = fs_ident_kill_suid(fs, node, &fd, req->hdr.gid);
     if (r < 0)
         return r;
     if (fs->config.read_only)
@@ -92,7 +93,7 @@ fs_op_open(struct fs_req *req)
 
     if (!node.node)
         return -ESTALE;
-    r = open_node(req->fs, node.node, in->flags, in->open_flags & FUSE_OPEN_KILL_SUIDGID, &fh);
+    r = open_node(req, node.node, in->flags, in->open_flags & FUSE_OPEN_KILL_SUIDGID, &fh);
     if (r == 0)
         reply_open(req->fs, fs_req_reply(req, sizeof(struct fuse_open_out)), fh);
     return r;
@@ -151,7 +152,7 @@ open_existing(struct fs_req *req, const struct fs_dir_ref *dir, const char *name
     r = fs_lookup_name(dir, name, &out->entry, &node.node);
     if (r < 0)
         return r;
-    r = open_node(fs, node.node, in->flags, in->open_flags & FUSE_OPEN_KILL_SUIDGID, &fh);
+    r = open_node(req, node.node, in->flags, in->open_flags & FUSE_OPEN_KILL_SUIDGID, &fh);
     if (r < 0) {
         fs_node_forget(fs, node.node, 1);
         return r;

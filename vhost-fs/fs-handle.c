@@ -39,6 +39,7 @@ fs_handle_new(struct fs *fs, struct fs_node *node, int fd, int flags, bool is_di
     handle->fd = fd;
     handle->is_dir = is_dir;
     handle->writable = (flags & O_ACCMODE) != O_RDONLY;
+    handle->append = (flags & O_APPEND) != 0;
     handle->sync = (flags & (O_SYNC | O_DSYNC)) != 0;
     pthread_mutex_init(&handle->dir.lock, NULL);
     *fh = fs_slab_id(&handle->slot);

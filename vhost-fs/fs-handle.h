@@ -35,6 +35,7 @@ struct fs_handle {
     atomic_bool released;
     bool is_dir;
     bool writable;
+    bool append;
     bool sync;                  /* every write reaches the disk: it waits */
     int fd;                     /* -1: the root of a single-file share */
     struct fs_dir_stream dir;

@@ -285,7 +285,7 @@ fs_ident_of_new(struct fs *fs, struct fs_node *dir, const struct fs_fd *dfd, uin
 }
 
 int
-fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd)
+fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, uint32_t gid)
 {
     struct fs_ident id;
     struct statx stx;
@@ -297,6 +297,7 @@ fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd)
     if (fs->config.stat_virt == FS_STAT_OFF) {
         r = fs_path_stat_fd(fd->fd, &stx);
         id.mode = stx.stx_mode;
+        id.gid = stx.stx_gid;
     } else {
         r = read_ident(fs, node, fd, &id);
         if (r == 0) {
@@ -307,7 +308,7 @@ fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd)
     if (r < 0)
         return r;
     keep = id.mode & ~(uint32_t)S_ISUID;
-    if (id.mode & S_IXGRP)
+    if (id.mode & S_IXGRP || id.gid != gid)
         keep &= ~(uint32_t)S_ISGID;
     if (keep == id.mode)
         return 0;

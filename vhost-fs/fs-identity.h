@@ -99,8 +99,9 @@ int fs_ident_mirror(struct fs *fs, const struct fs_fd *fd, uint32_t mode) MB_MUS
 int fs_ident_of_new(struct fs *fs, struct fs_node *dir, const struct fs_fd *dfd, uint32_t uid, uint32_t gid,
                     uint32_t mode, uint32_t umask, struct fs_ident *id) MB_MUST_CHECK;
 
-/* Clear set-user-ID and (if group-executable) set-group-ID, as a write does. 0 or -errno. */
-int fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd) MB_MUST_CHECK;
+/* Clear set-user-ID and set-group-ID, as a write by a user of the group gid does: the latter stays if it
+ * does not mean execution and the file is of that group. 0 or -errno. */
+int fs_ident_kill_suid(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, uint32_t gid) MB_MUST_CHECK;
 
 /* At start: can the root carry the attribute?  Never writes when the share is read-only. 0 or -errno. */
 int fs_ident_probe(struct fs *fs, const struct fs_fd *fd) MB_MUST_CHECK;

@@ -15,6 +15,8 @@
 
 #include "fs-core.h"
 #include "fs-ops.h"
+#include "fs-path.h"
+#include "mb-cleanup.h"
 #include "mb-iov.h"
 #include "mb-overflow.h"
 
@@ -83,13 +85,47 @@ fs_op_read(struct fs_req *req)
     return 0;
 }
 
+/* The protocol has no flag with these operations: a user other than root changes the file. */
+static int
+kill_suid(struct fs_req *req, struct fs_handle *handle)
+{
+    struct fs_fd fd = {.fd = handle->fd, .real = true, .handle = handle};
+
+    return req->hdr.uid == 0 ? 0 : fs_ident_kill_suid(req->fs, handle->node, &fd, req->hdr.gid);
+}
+
+/* len bytes of the request to the file: how many were written, or -errno.  Pages of a mapping that
+ * are written back come through any descriptor that the guest has of the file, and belong where
+ * they say, also if that is one for appending. */
+static ssize_t
+write_some(struct fs_req *req, const struct fs_handle *handle, uint64_t offset, size_t len)
+{
+    const struct fuse_write_in *in = FS_ARG(req, struct fuse_write_in);
+    int n = fs_req_data_out(req, sizeof(*in), len), fd = handle->fd;
+    mb_autofd int plain = -1;
+    ssize_t put;
+
+    if (n < 0)
+        return n;
+    if (handle->append && in->write_flags & FUSE_WRITE_CACHE) {
+        plain = fs_path_reopen(req->fs, handle->fd, O_WRONLY);
+        if (plain < 0)
+            return plain;
+        fd = plain;
+    }
+    do {
+        put = pwritev2(fd, req->worker->iov, n, (off_t)offset, 0);
+    } while (put < 0 && errno == EINTR);
+    return put < 0 ? -errno : put;
+}
+
 int
 fs_op_write(struct fs_req *req)
 {
     const struct fuse_write_in *in = FS_ARG(req, struct fuse_write_in);
     fs_auto_handle struct fs_handle *handle = NULL;
     ssize_t put;
-    int n, r;
+    int r;
 
     r = get_file(req, req->hdr.nodeid, in->fh, &handle);
     if (r < 0)
@@ -100,21 +136,16 @@ fs_op_write(struct fs_req *req)
         return -EINVAL;
     if (handle->sync && !req->may_wait)
         return FS_OP_WAIT;
-    n = fs_req_data_out(req, sizeof(*in), in->size);
-    if (n < 0)
-        return n;
     if (in->write_flags & FUSE_WRITE_KILL_SUIDGID) {
         struct fs_fd fd = {.fd = handle->fd, .real = true, .handle = handle};
 
-        r = fs_ident_kill_suid(req->fs, handle->node, &fd);
+        r = fs_ident_kill_suid(req->fs, handle->node, &fd, req->hdr.gid);
         if (r < 0)
             return r;
     }
-    do {
-        put = pwritev2(handle->fd, req->worker->iov, n, (off_t)in->offset, 0);
-    } while (put < 0 && errno == EINTR);
+    put = write_some(req, handle, in->offset, in->size);
     if (put < 0)
-        return -errno;
+        return (int)put;
     ((struct fuse_write_out *)fs_req_reply(req, sizeof(struct fuse_write_out)))->size = (uint32_t)put;
     return 0;
 }
@@ -149,6 +180,9 @@ fs_op_fallocate(struct fs_req *req)
         return -EOPNOTSUPP;
     if (in->length == 0 || !mb_range_within(in->offset, in->length, INT64_MAX))
         return -EINVAL;
+    r = kill_suid(req, handle);
+    if (r < 0)
+        return r;
     do {
         r = fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
     } while (r < 0 && errno == EINTR);
@@ -196,6 +230,9 @@ fs_op_copy_file_range(struct fs_req *req)
         return -EINVAL;
     if (!to->writable)
         return -EBADF;
+    r = kill_suid(req, to);
+    if (r < 0)
+        return r;
     do {
         done = copy_file_range(from->fd, &off_in, to->fd, &off_out, len, 0);
     } while (done < 0 && errno == EINTR);

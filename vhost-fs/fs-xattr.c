@@ -82,6 +82,13 @@ is_hidden(const char *name)
     return fs_ident_is_private(name) || strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0;
 }
 
+/* The names that only root may read are also root's alone to see. */
+static bool
+is_listed(const struct fs_req *req, const char *name)
+{
+    return !is_hidden(name) && (req->hdr.uid == 0 || strncmp(name, "trusted.", 8) != 0);
+}
+
 /* The attribute named at offset of the arguments, and the file. */
 static int
 get_target(struct fs_req *req, size_t offset, const char **name, size_t *next, struct fs_node_ref *node,
@@ -195,7 +202,7 @@ fs_op_listxattr(struct fs_req *req)
         return (int)len;
     for (at = 0; at < (size_t)len; at += n) {
         n = strnlen(list + at, (size_t)len - at) + 1;
-        if (!is_hidden(list + at)) {
+        if (is_listed(req, list + at)) {
             memmove(list + kept, list + at, n);
             kept += n;
         }

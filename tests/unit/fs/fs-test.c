@@ -400,6 +400,14 @@ ft_write(struct ft *t, uint64_t node, uint64_t fh, uint64_t off, const void *buf
 }
 
 int
+ft_fallocate(struct ft *t, uint64_t node, uint64_t fh, uint32_t mode, uint64_t off, uint64_t len)
+{
+    struct fuse_fallocate_in in = {.fh = fh, .offset = off, .length = len, .mode = mode};
+
+    return ft_call(t, FUSE_FALLOCATE, node, &in, sizeof(in), NULL, 0, NULL, 0, NULL);
+}
+
+int
 ft_mkdir(struct ft *t, uint64_t dir, const char *name, uint32_t mode, struct fuse_entry_out *e)
 {
     struct fuse_mkdir_in in = {.mode = mode, .umask = t->umask};

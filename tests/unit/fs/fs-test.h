@@ -69,6 +69,7 @@ int ft_flush(struct ft *t, uint64_t node, uint64_t fh, uint64_t owner);
 /* Bytes, or -errno. */
 int ft_read(struct ft *t, uint64_t node, uint64_t fh, uint64_t off, void *buf, uint32_t len);
 int ft_write(struct ft *t, uint64_t node, uint64_t fh, uint64_t off, const void *buf, uint32_t len, uint32_t flags);
+int ft_fallocate(struct ft *t, uint64_t node, uint64_t fh, uint32_t mode, uint64_t off, uint64_t len);
 int ft_mkdir(struct ft *t, uint64_t dir, const char *name, uint32_t mode, struct fuse_entry_out *e);
 int ft_mknod(struct ft *t, uint64_t dir, const char *name, uint32_t mode, uint32_t rdev, struct fuse_entry_out *e);
 int ft_symlink(struct ft *t, uint64_t dir, const char *name, const char *target, struct fuse_entry_out *e);

@@ -69,11 +69,28 @@ count_entry(void *data, const char *name, uint32_t type, const struct fuse_entry
 }
 
 static void
+test_append(struct ft *t)
+{
+    struct fuse_entry_out e;
+    char buf[16] = "";
+    uint64_t fh;
+
+    eq_int(ft_create(t, FUSE_ROOT_ID, "log", O_RDWR | O_APPEND, 0644, &e, &fh), 0, "a file for appending");
+    ft_write(t, e.nodeid, fh, 0, "one", 3, 0);
+    ft_write(t, e.nodeid, fh, 0, "two", 3, 0);
+    eq_int(ft_write(t, e.nodeid, fh, 1, "N", 1, FUSE_WRITE_CACHE), 1, "a page that is written back through it");
+    eq_int(ft_read(t, e.nodeid, fh, 0, buf, sizeof(buf)), 6, "does not lengthen it");
+    eq_str(buf, "oNetwo", "and lands where it belongs");
+    ft_release(t, e.nodeid, fh);
+    ft_unlink(t, FUSE_ROOT_ID, "log");
+}
+
+static void
 test_directories(struct ft *t)
 {
     struct fuse_entry_out d, d2, e;
     unsigned seen[2] = {0};
-    char name[32];
+    char name[32], long_name[1025] = "";
     uint64_t fh;
     int i, bad = 0;
 
@@ -90,6 +107,13 @@ test_directories(struct ft *t)
     memset(seen, 0, sizeof(seen));
     eq_int(ft_list(t, d.nodeid, true, 4096, count_entry, seen), 300, "readdirplus finds them");
     eq_int(seen[1], 300, "with nodes and attributes");
+    memset(long_name, 'n', 1024);
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, long_name, &e), -ENAMETOOLONG, "a name of 1024 bytes");
+    long_name[256] = 0;
+    eq_int(ft_mkdir(t, FUSE_ROOT_ID, long_name, 0755, &e), -ENAMETOOLONG, "of 256");
+    long_name[255] = 0;
+    eq_int(ft_mkdir(t, FUSE_ROOT_ID, long_name, 0755, &e), 0, "of 255");
+    eq_int(ft_rmdir(t, FUSE_ROOT_ID, long_name), 0, "and away");
     eq_int(ft_rmdir(t, FUSE_ROOT_ID, "dir"), -ENOTEMPTY, "a full directory stays");
     eq_int(ft_rename(t, FUSE_ROOT_ID, "dir", FUSE_ROOT_ID, "moved", 0), 0, "rename");
     eq_int(ft_lookup(t, d.nodeid, "n000-with-a-longer-name", &e), 0, "its files are still reached by its node");
@@ -159,15 +183,38 @@ test_xattrs(struct ft *t)
     eq_int(ft_unlink(t, FUSE_ROOT_ID, "x"), 0, "unlink");
 }
 
+/* Only root of the guest sees attributes that are root's. */
+static void
+test_trusted(struct ft *t)
+{
+    char list[256] = "";
+    struct fuse_entry_out e;
+
+    /* The program gives up what it would need for them. */
+    if (geteuid() != 0 || t->vu) {
+        tap_skip("trusted attributes are root's", "they need root");
+        return;
+    }
+    ft_mkdir(t, FUSE_ROOT_ID, "x", 0755, &e);
+    eq_int(ft_setxattr(t, e.nodeid, "trusted.x", "1", 1, 0), 0, "a trusted attribute");
+    eq_int(ft_listxattr(t, e.nodeid, list, sizeof(list)), 10, "root sees it");
+    t->uid = 1000;
+    eq_int(ft_listxattr(t, e.nodeid, list, sizeof(list)), 0, "others do not");
+    t->uid = 0;
+    ft_rmdir(t, FUSE_ROOT_ID, "x");
+}
+
 static void
 test_all(struct ft *t, const char *dir)
 {
     struct fuse_statfs_out st;
 
     test_files(t, dir);
+    test_append(t);
     test_directories(t);
     test_links(t);
     test_xattrs(t);
+    test_trusted(t);
     eq_int(ft_call(t, FUSE_STATFS, FUSE_ROOT_ID, NULL, 0, NULL, 0, &st, sizeof(st), NULL), 0, "statfs");
     ok(st.st.blocks > 0 && st.st.namelen == 255, "tells something");
     eq_int(ft_list(t, FUSE_ROOT_ID, false, 4096, NULL, NULL), 0, "nothing is left");
