@@ -35,7 +35,7 @@ python3 -c 'import os,sys; os.setxattr(sys.argv[1], "user.t", b"1")' "$work/shar
 serve() { # serve MODE OPTIONS...
     local mode=$1
     shift
-    rm -rf "$work"/{share,mnt,judge}
+    rm -rf "${work:?}"/{share,mnt,judge}
     mkdir "$work"/{share,mnt,judge}
     mount_again "$mode" "$@"
 }
