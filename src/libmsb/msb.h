@@ -13,5 +13,6 @@
 #include "msb-paths.h"
 #include "msb-pull.h"
 #include "msb-sandbox.h"
+#include "msb-volumes.h"
 
 #endif

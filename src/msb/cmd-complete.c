@@ -70,6 +70,15 @@ print_kernels(MsbHome *home)
 }
 
 static void
+print_volumes(MsbHome *home)
+{
+    g_autoptr(GPtrArray) list = msb_volume_list(home, NULL);
+
+    for (guint i = 0; list && i < list->len; i++)
+        puts(msb_volume_get_name(list->pdata[i]));
+}
+
+static void
 print_commands(const CmdCommand *const *list)
 {
     for (guint i = 0; list[i]; i++)
@@ -108,6 +117,8 @@ print_values(CmdValue value, const char *words)
         print_images(home);
     else if (value == CMD_VALUE_KERNEL)
         print_kernels(home);
+    else if (value == CMD_VALUE_VOLUME)
+        print_volumes(home);
     else
         print_sandboxes(home, value);
 }

@@ -34,6 +34,7 @@ typedef enum {
     CMD_VALUE_STOPPED,
     CMD_VALUE_IMAGE,
     CMD_VALUE_KERNEL,
+    CMD_VALUE_VOLUME,
     CMD_VALUE_COMMAND,      /* a command of msb */
 } CmdValue;
 
@@ -238,6 +239,6 @@ extern const CmdCommand cmd_run, cmd_create, cmd_start, cmd_stop, cmd_restart, c
 extern const CmdCommand cmd_ls, cmd_ps, cmd_inspect, cmd_logs;
 extern const CmdCommand cmd_exec, cmd_shell, cmd_attach;
 extern const CmdCommand cmd_pull, cmd_registry, cmd_load, cmd_import, cmd_image, cmd_images, cmd_rmi;
-extern const CmdCommand cmd_kernel, cmd_doctor, cmd_completion;
+extern const CmdCommand cmd_kernel, cmd_doctor, cmd_completion, cmd_volume;
 
 #endif

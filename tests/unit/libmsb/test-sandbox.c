@@ -23,6 +23,7 @@
 #include "msb-plan.h"
 #include "msb-sandbox-private.h"
 #include "msb-volume.h"
+#include "msb-volumes.h"
 #include "test-util.h"
 
 /* ---- the stand-in ---------------------------------------------------------------------------- */
@@ -256,6 +257,7 @@ test_volumes(Fixture *f, gconstpointer data)
     g_autoptr(MsbSandbox) a = NULL, b = NULL;
     g_autofree char *volumes = NULL, *dir = msb_volume_dir(f->home, "data"), *meta = NULL;
     g_autofree char *disk = msb_home_build_path(f->home, "volumes", "disky", NULL), *raw = NULL;
+    g_auto(GStrv) users = NULL;
     g_autoptr(GError) error = NULL;
 
     msb_config_add_mount(config, msb_mount_parse(MSB_MOUNT_FLAG_VOLUME, "data:/data", NULL));
@@ -269,6 +271,12 @@ test_volumes(Fixture *f, gconstpointer data)
     g_assert_cmpstr(volumes, ==, ".locks .meta data");
     g_assert_cmpstr(meta, ==, "data.json");
 
+    g_assert_false(msb_volume_remove(f->home, "data", &error));
+    assert_failed_with(error, MSB_ERROR_IN_USE, "in use by the sandboxes 'box', 'boy'");
+    users = msb_volume_dup_users(f->home, "other", &error);
+    g_assert_no_error(error);
+    g_assert_null(users[0]);
+
     raw = g_build_filename(disk, "disk.raw", NULL);
     g_assert_true(msb_paths_make_dir(disk, 0700, NULL) && g_file_set_contents(raw, "", 0, NULL));
     g_assert_false(msb_volume_ensure_dir(f->home, "disky", NULL, &error));
@@ -278,6 +286,23 @@ test_volumes(Fixture *f, gconstpointer data)
     g_assert_false(msb_sandbox_start(a, &error));
     assert_failed_with(error, MSB_ERROR_NOT_FOUND, "no volume 'data' any more");
     assert_nothing_runs(f);
+}
+
+/* A sandbox that cannot be read might name the volume. */
+static void
+test_volume_of_damaged(Fixture *f, gconstpointer data)
+{
+    g_autoptr(MsbSandbox) sandbox = make_sandbox(f, "broken");
+    g_autofree char *config = msb_home_build_path(f->home, "sandboxes", "broken", "config.json", NULL);
+    g_autoptr(MsbVolume) volume = NULL;
+    g_autoptr(GError) error = NULL;
+
+    volume = msb_volume_create(f->home, "kept", &error);
+    g_assert_no_error(error);
+    g_assert_true(g_file_set_contents(config, "{\"version\":1,", -1, NULL));
+    g_assert_false(msb_volume_remove(f->home, "kept", &error));
+    assert_failed_with(error, MSB_ERROR_CORRUPT, "whether volume 'kept' is in use: sandbox 'broken' is damaged");
+    g_assert_true(g_file_test(msb_volume_get_path(volume), G_FILE_TEST_IS_DIR));
 }
 
 static void
@@ -532,6 +557,7 @@ main(int argc, char **argv)
     ADD("/sandbox/create-taken", test_create_taken);
     ADD("/sandbox/create-fails", test_create_fails);
     ADD("/sandbox/volumes", test_volumes);
+    ADD("/sandbox/volume-of-damaged", test_volume_of_damaged);
     ADD("/sandbox/list", test_list);
     ADD("/sandbox/start", test_start);
     ADD("/sandbox/start-fails", test_start_fails);

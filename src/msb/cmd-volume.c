@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* volume create|ls|inspect|rm|mount: named volumes. */
+#include <config.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "ui-json.h"
+#include "ui-message.h"
+#include "ui-table.h"
+
+static char *arg_format;
+static char *arg_stat_virt;
+static gboolean arg_quiet;
+static gboolean arg_read_only;
+
+static const CmdValue volumes[] = {CMD_VALUE_VOLUME, CMD_VALUE_END};
+
+/* Do work for each operand, going on after a failure; the exit status. */
+static int
+for_operands(const CmdArgs *args, gboolean (*work)(MsbHome *home, const char *name, GError **error))
+{
+    g_autoptr(MsbHome) home = cmd_open_home();
+    int status = 0;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    for (guint i = 0; i < args->n_operands; i++) {
+        g_autoptr(GError) error = NULL;
+
+        if (!work(home, args->operands[i], &error))
+            status = cmd_fail(error);
+        else if (!arg_quiet)
+            puts(args->operands[i]);
+    }
+    return status;
+}
+
+/* ---- create and rm ------------------------------------------------------------------ */
+
+static gboolean
+create_one(MsbHome *home, const char *name, GError **error)
+{
+    g_autoptr(MsbVolume) volume = msb_volume_create(home, name, error);
+
+    return volume != NULL;
+}
+
+static int
+run_create(const CmdArgs *args)
+{
+    return for_operands(args, create_one);
+}
+
+static const CmdOption quiet_options[] = {
+    {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("do not print the names"), CMD_VALUE_ANY,
+     NULL},
+    {0},
+};
+
+static const CmdCommand volume_create = {
+    .name = "create",
+    .synopsis = N_("[OPTION…] NAME…"),
+    .summary = N_("Make empty volumes"),
+    .details = N_("'-v NAME:PATH' makes a volume that is not there by itself."),
+    .options = {quiet_options},
+    .operands = (const CmdValue[]){CMD_VALUE_ANY, CMD_VALUE_END},
+    .min_operands = 1,
+    .max_operands = G_MAXUINT,
+    .run = run_create,
+};
+
+static int
+run_rm(const CmdArgs *args)
+{
+    return for_operands(args, msb_volume_remove);
+}
+
+static const CmdCommand volume_rm = {
+    .name = "rm",
+    .aliases = "remove",
+    .synopsis = N_("[OPTION…] NAME…"),
+    .summary = N_("Remove volumes with all that is in them"),
+    .details = N_("A volume that a sandbox names is kept, whether the sandbox runs or not."),
+    .options = {quiet_options},
+    .operands = volumes,
+    .min_operands = 1,
+    .max_operands = G_MAXUINT,
+    .run = run_rm,
+};
+
+/* ---- ls and inspect -------------------------------------------------------------------- */
+
+/* -1 after having said why. */
+static gint64
+used_bytes(const MsbVolume *volume, guint64 *files)
+{
+    g_autoptr(GError) error = NULL;
+    guint64 bytes;
+
+    if (msb_volume_measure(volume, &bytes, files, &error))
+        return (gint64)bytes;
+    ui_warning("%s", error->message);
+    return -1;
+}
+
+static UiTable *
+ls_table(void)
+{
+    return ui_table_new(_("NAME"), _("KIND"), _("SIZE"), _("CREATED"), NULL);
+}
+
+static void
+ls_row(UiTable *table, gpointer volume)
+{
+    gint64 bytes = used_bytes(volume, NULL);
+    g_autofree char *size = bytes < 0 ? g_strdup("-") : cmd_format_size((guint64)bytes);
+    g_autofree char *age = cmd_format_age(msb_volume_get_created(volume));
+
+    ui_table_add(table, msb_volume_get_name(volume), msb_volume_get_kind(volume), size, age);
+}
+
+static void
+ls_members(JsonBuilder *b, gpointer volume)
+{
+    gint64 created = msb_volume_get_created(volume);
+    g_autofree char *time = created ? cmd_format_time(created) : NULL;
+    guint64 files = 0;
+    gint64 bytes = used_bytes(volume, &files);
+
+    ui_json_string(b, "name", msb_volume_get_name(volume));
+    ui_json_string(b, "kind", msb_volume_get_kind(volume));
+    ui_json_int(b, "used_bytes", bytes);
+    ui_json_int(b, "files", bytes < 0 ? -1 : (gint64)files);
+    ui_json_string(b, "created_at", time);
+    ui_json_string(b, "path", msb_volume_get_path(volume));
+}
+
+static const char *
+ls_name(gpointer volume)
+{
+    return msb_volume_get_name(volume);
+}
+
+static int
+run_ls(const CmdArgs *args G_GNUC_UNUSED)
+{
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(GPtrArray) list = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    list = msb_volume_list(home, &error);
+    if (!list)
+        return cmd_fail(error);
+    cmd_print_list(&listing, list);
+    return 0;
+}
+
+static const CmdCommand volume_ls = {
+    .name = "ls",
+    .aliases = "list",
+    .synopsis = N_("[OPTION…]"),
+    .summary = N_("List the volumes"),
+    .options = {cmd_list_options},
+    .run = run_ls,
+};
+
+static int
+run_inspect(const CmdArgs *args)
+{
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(MsbVolume) volume = NULL;
+    g_autoptr(GError) error = NULL;
+    g_auto(GStrv) users = NULL;
+    JsonBuilder *b;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    volume = msb_volume_lookup(home, args->operands[0], &error);
+    if (volume)
+        users = msb_volume_dup_users(home, args->operands[0], &error);
+    if (!users)
+        return cmd_fail(error);
+    b = ui_json_begin();
+    json_builder_begin_object(b);
+    ls_members(b, volume);
+    ui_json_strv(b, "sandboxes", (const char *const *)users);
+    json_builder_end_object(b);
+    ui_json_print(b);
+    return 0;
+}
+
+static const CmdOption inspect_options[] = {
+    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
+     CMD_VALUE_WORDS, "json"},
+    {0},
+};
+
+static const CmdCommand volume_inspect = {
+    .name = "inspect",
+    .synopsis = N_("NAME"),
+    .summary = N_("Show all that is known of a volume, as JSON"),
+    .options = {inspect_options},
+    .operands = volumes,
+    .min_operands = 1,
+    .max_operands = 1,
+    .run = run_inspect,
+};
+
+/* ---- mount ---------------------------------------------------------------------------------- */
+
+static int
+run_mount(const CmdArgs *args)
+{
+    MsbStatVirt virt = g_strcmp0(arg_stat_virt, "off") == 0       ? MSB_STAT_VIRT_OFF
+                       : g_strcmp0(arg_stat_virt, "relaxed") == 0 ? MSB_STAT_VIRT_RELAXED
+                                                                  : MSB_STAT_VIRT_STRICT;
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(MsbVolume) volume = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    volume = msb_volume_lookup(home, args->operands[0], &error);
+    if (volume)
+        msb_volume_exec_mount(volume, args->operands[1], virt, arg_read_only, &error);
+    return cmd_fail(error);
+}
+
+static const CmdOption mount_options[] = {
+    {"read-only", 'r', CMD_OPTION_FLAG, &arg_read_only, NULL, NULL, N_("refuse every change"), CMD_VALUE_ANY,
+     NULL},
+    {"stat-virt", 0, CMD_OPTION_STRING, &arg_stat_virt, NULL, N_("MODE"),
+     N_("strict, relaxed or off, as it is mounted in sandboxes (default: strict)"), CMD_VALUE_WORDS,
+     "strict relaxed off"},
+    {0},
+};
+
+static const CmdCommand volume_mount = {
+    .name = "mount",
+    .synopsis = N_("[OPTION…] NAME DIR"),
+    .summary = N_("Mount a volume on a directory of this host"),
+    .details = N_("Shows the volume with the owners and modes that sandboxes see. Stays until the directory is "
+                  "unmounted or it is interrupted. Needs root."),
+    .options = {mount_options},
+    .operands = (const CmdValue[]){CMD_VALUE_VOLUME, CMD_VALUE_DIR, CMD_VALUE_END},
+    .min_operands = 2,
+    .max_operands = 2,
+    .run = run_mount,
+};
+
+const CmdCommand cmd_volume = {
+    .name = "volume",
+    .aliases = "volumes vol vols",
+    .group = CMD_GROUP_SANDBOXES,
+    .synopsis = N_("COMMAND …"),
+    .summary = N_("Manage named volumes"),
+    .children = (const CmdCommand *const[]){&volume_create, &volume_ls, &volume_inspect, &volume_rm,
+                                            &volume_mount, NULL},
+};

@@ -1,0 +1,84 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# msb volume, without any machine.
+. "$(dirname "$0")/lib/cli.bash"
+
+msb volume ls
+like "ls has its headings" "$out" "^NAME +KIND +SIZE +CREATED$"
+msb volume ls --format json
+is "ls --format json of nothing is an empty array" "$(tr -d ' \n' <<<"$out")" "[]"
+msb volume create data 'no/good' more
+is "a bad name is refused" "$status" 1
+like "and named" "$err" "no/good"
+is "the others are made" "$out" "data
+more"
+is "private" "$(stat -c %a "$MSB_HOME/volumes/data")" 700
+msb volume create data
+is "a name that is taken is refused" "$status" 1
+like "with the reason" "$err" "there is a volume 'data' already"
+msb vol ls -q
+is "the newest is first" "$out" "more
+data"
+head -c 100000 /dev/zero >"$MSB_HOME/volumes/data/file"
+ln "$MSB_HOME/volumes/data/file" "$MSB_HOME/volumes/data/again"
+mkdir "$MSB_HOME/volumes/data/dir"
+msb volume inspect data
+python3 -c 'import json, sys
+v = json.load(sys.stdin)
+assert v["name"] == "data" and v["kind"] == "dir" and v["sandboxes"] == [] and v["files"] == 2, v
+assert 98304 <= v["used_bytes"] < 150000 and v["path"].endswith("/volumes/data") and v["created_at"], v' <<<"$out"
+verdict $? "inspect tells all, files with two names once" "$out"
+msb volume inspect nothing
+is "inspect of what is not there fails" "$status" 1
+like "and says how to list" "$err" "no volume 'nothing'.*msb volume ls"
+is "completion knows them" "$("$MSB_PROGRAM" __complete 3 -- msb volume rm "" | tr '\n' ' ')" "more data "
+is "and directories to mount on" "$("$MSB_PROGRAM" __complete 4 -- msb volume mount data "")" ":dirs"
+
+# A directory without metadata, made by other means.
+mkdir "$MSB_HOME/volumes/found"
+msb volume ls
+like "a directory made by other means is listed" "$out" "found +dir "
+
+msb volume rm nothing data
+is "rm of what is not there fails" "$status" 1
+is "and goes on to the next" "$out" "data"
+[ ! -e "$MSB_HOME/volumes/data" ] && [ ! -e "$MSB_HOME/volumes/.meta/data.json" ]
+verdict $? "nothing is left of it"
+msb volume rm ../volumes
+is "a volume's name is no path" "$status" 1
+msb volume rm -q more found
+is "rm -q says nothing" "$status$out" 0
+
+# ---- mounted on this host ----
+msb volume create data
+msb volume mount data "$work/nowhere"
+is "mount wants a directory" "$status" 1
+like "and names it" "$err" "$work/nowhere"
+msb volume mount data
+is "mount wants a place" "$status" 2
+mkdir "$work/mnt"
+if [ "$(id -u)" != 0 ]; then
+    msb volume mount data "$work/mnt"
+    like "mount needs root" "$err" "only root may mount"
+elif ! (: <>/dev/fuse) 2>/dev/null; then
+    echo "# /dev/fuse cannot be opened: mounting is not tried"
+elif ! python3 -c 'import os, sys; os.setxattr(sys.argv[1], "user.t", b"1")' "$MSB_HOME/volumes/data" 2>/dev/null; then
+    msb volume mount data "$work/mnt"
+    like "strict needs attributes" "$err" "extended attribute"
+else
+    "$MSB_PROGRAM" volume mount data "$work/mnt" 2>"$work/log" &
+    pid=$!
+    trap 'umount -l "$work/mnt" 2>/dev/null; kill $pid 2>/dev/null; rm -rf "$work"' EXIT
+    for ((i = 0; i < 500; i++)); do
+        mountpoint -q "$work/mnt" && break
+        kill -0 $pid 2>/dev/null || break
+        read -rt 0.02 <> <(:) || :
+    done
+    touch "$work/mnt/file" && chown 12:34 "$work/mnt/file" && chmod 4755 "$work/mnt/file"
+    is "it has owners of its own" "$(stat -c '%u:%g %a' "$work/mnt/file")" "12:34 4755"
+    is "that the host does not have" "$(stat -c '%u:%g %a' "$MSB_HOME/volumes/data/file")" "0:0 600"
+    umount "$work/mnt"
+    wait $pid
+    is "it ends when it is unmounted" "$?" 0
+fi
+done_testing
