@@ -73,19 +73,14 @@ msb_volume_get_created(const MsbVolume *volume)
 static MsbVolume *
 volume_new(MsbHome *home, const char *name)
 {
-    g_autofree char *file = g_strconcat(name, ".json", NULL);
-    g_autofree char *meta = msb_home_build_path(home, "volumes", ".meta", file, NULL);
+    g_autofree char *meta = msb_volume_meta_path(home, name);
     g_autoptr(JsonObject) object = msb_state_load(meta, 1, NULL);
     MsbVolume *volume = g_new0(MsbVolume, 1);
-    g_autofree char *disk = NULL;
 
     g_atomic_ref_count_init(&volume->refs);
     volume->name = g_strdup(name);
     volume->path = msb_volume_dir(home, name);
-    disk = g_build_filename(volume->path, "disk.raw", NULL);
-    volume->is_disk = access(disk, F_OK) == 0;
-    if (object && json_object_has_member(object, "kind"))
-        volume->is_disk = g_strcmp0(json_object_get_string_member_with_default(object, "kind", "dir"), "disk") == 0;
+    volume->is_disk = msb_volume_is_disk(home, name);
     if (object)
         volume->created = json_object_get_int_member_with_default(object, "created", 0);
     return volume;
@@ -142,9 +137,13 @@ msb_volume_list(MsbHome *home, GError **error)
 MsbVolume *
 msb_volume_create(MsbHome *home, const char *name, GError **error)
 {
-    gboolean created;
+    g_autoptr(MsbVolume) taken = NULL;
+    gboolean created = FALSE;
 
-    if (!msb_name_validate("volume", name, error) || !msb_volume_ensure_dir(home, name, &created, error))
+    if (!msb_name_validate("volume", name, error))
+        return NULL;
+    taken = msb_volume_lookup(home, name, NULL);
+    if (!taken && !msb_volume_ensure_dir(home, name, &created, error))
         return NULL;
     if (!created) {
         msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
@@ -310,7 +309,8 @@ msb_volume_exec_mount(const MsbVolume *volume, const char *mount_point, MsbStatV
     if (!program)
         return;
     if (volume->is_disk)
-        msb_error_set(error, MSB_ERROR_UNSUPPORTED, "volume '%s' is a disk; '%s/disk.raw' can be mounted with mount(8)",
+        msb_error_set(error, MSB_ERROR_UNSUPPORTED,
+                      "volume '%s' is a disk; '%s/" MSB_VOLUME_DISK_FILE "' can be mounted with mount(8)",
                       volume->name, volume->path);
     else if (!g_file_test(mount_point, G_FILE_TEST_IS_DIR))
         msb_error_set(error, MSB_ERROR_INVALID, "mount on '%s': there is no such directory", mount_point);
