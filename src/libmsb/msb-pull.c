@@ -4,10 +4,8 @@
  * configuration, then the layers, each by a worker of a pool that reads it from
  * the registry straight into the store (msb-store-layer.h).
  *
- * Workers report through a queue that the calling thread empties, so progress
- * is told there.  The first failure cancels the others.  Memory: per worker the
- * download's buffer (1 MiB), the decompressor's window and the tree of the layer's
- * entries.
+ * Memory: per worker the download's buffer (1 MiB), the decompressor's window and
+ * the tree of the layer's entries.
  */
 #include <config.h>
 
@@ -23,6 +21,7 @@
 #include "msb-reference.h"
 #include "msb-registry.h"
 #include "msb-store-layer.h"
+#include "msb-transfer.h"
 
 #define DEFAULT_PARALLEL 4
 #define MAX_INDEX_DEPTH 4
@@ -33,13 +32,12 @@ typedef struct {
     MsbReference *reference;
     MsbRegistry *registry;
     MsbStore *store;
-    GCancellable *cancellable;      /* of the workers: follows the caller's */
+    GCancellable *cancellable;
     GBytes *manifest_bytes;
     char *manifest_digest;
     MsbOciManifest *manifest;
     GBytes *config_bytes;
     MsbOciConfig *config;
-    GAsyncQueue *events;
     GMutex lock;                    /* of done and failed */
     GCond changed;
     guint *first;                   /* per layer: the lowest one with the same digest */
@@ -47,23 +45,14 @@ typedef struct {
     gboolean failed;
 } Pull;
 
-typedef enum { EVENT_PROGRESS, EVENT_END } EventKind;
-
-/* From a worker to the calling thread. */
-typedef struct {
-    EventKind kind;
-    char *what;
-    guint64 done, total;
-    GError *error;                  /* EVENT_END */
-} Event;
-
-/* One layer of the pool. */
+/* One layer. */
 typedef struct {
     Pull *pull;
+    MsbTransfer *transfer;
     const MsbOciDescriptor *descriptor;
     guint index;
     MsbBlob *blob;                  /* opened by the first read */
-    gint64 told;                    /* when progress was last reported, monotonic microseconds */
+    gint64 told;
 } Job;
 
 static void
@@ -72,25 +61,15 @@ pull_clear(Pull *pull)
     g_clear_pointer(&pull->reference, msb_reference_free);
     g_clear_pointer(&pull->registry, msb_registry_free);
     g_clear_pointer(&pull->store, msb_store_close);
-    g_clear_object(&pull->cancellable);
     g_clear_pointer(&pull->manifest_bytes, g_bytes_unref);
     g_clear_pointer(&pull->manifest_digest, g_free);
     g_clear_pointer(&pull->manifest, msb_oci_manifest_free);
     g_clear_pointer(&pull->config_bytes, g_bytes_unref);
     g_clear_pointer(&pull->config, msb_oci_config_free);
-    g_clear_pointer(&pull->events, g_async_queue_unref);
     g_clear_pointer(&pull->first, g_free);
     g_clear_pointer(&pull->done, g_free);
     g_mutex_clear(&pull->lock);
     g_cond_clear(&pull->changed);
-}
-
-static void
-event_free(Event *event)
-{
-    g_free(event->what);
-    g_clear_error(&event->error);
-    g_free(event);
 }
 
 /* ---- manifest and configuration ---------------------------------------------------------- */
@@ -219,19 +198,6 @@ fetch_config(Pull *pull, GError **error)
 
 /* ---- layers ------------------------------------------------------------------------------------ */
 
-static void
-send_event(Pull *pull, EventKind kind, const char *what, guint64 done, guint64 total, GError *error)
-{
-    Event *event = g_new0(Event, 1);
-
-    event->kind = kind;
-    event->what = g_strdup(what);
-    event->done = done;
-    event->total = total;
-    event->error = error;
-    g_async_queue_push(pull->events, event);
-}
-
 static gssize
 read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError **error)
 {
@@ -247,17 +213,12 @@ read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError 
     return msb_blob_read(job->blob, buf, n, cancellable, error);
 }
 
-/* On the worker; at most ten times a second, and at the end. */
 static void
-layer_progress(const char *what, guint64 done, guint64 total, gpointer data)
+layer_progress(const char *what G_GNUC_UNUSED, guint64 done, guint64 total, gpointer data)
 {
     Job *job = data;
-    gint64 now = g_get_monotonic_time();
 
-    if (done < total && now - job->told < G_USEC_PER_SEC / 10)
-        return;
-    job->told = now;
-    send_event(job->pull, EVENT_PROGRESS, job->descriptor->digest, done, total, NULL);
+    msb_transfer_tell(job->transfer, job->descriptor->digest, done, total, &job->told);
 }
 
 /* On the worker, by the few layers that need those below them: wait until they are in the store. Jobs start from the
@@ -292,15 +253,14 @@ job_ended(Pull *pull, guint index, gboolean good)
     g_mutex_unlock(&pull->lock);
 }
 
-static void
-run_job(gpointer data, gpointer user_data)
+static gboolean
+fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GError **error)
 {
     Job *job = data;
     Pull *pull = job->pull;
     g_autofree char *name = msb_reference_to_string(pull->reference);
     g_autofree char *what = g_strdup_printf("layer %s of image '%s'", job->descriptor->digest, name);
     g_autoptr(MsbOciDescriptor) result = NULL;
-    GError *error = NULL;
     MsbLayerSource source = {
         .read = read_layer,
         .reader = job,
@@ -313,31 +273,33 @@ run_job(gpointer data, gpointer user_data)
         .what = what,
         .progress = layer_progress,
         .progress_data = job,
-        .cancellable = pull->cancellable,
+        .cancellable = cancellable,
     };
 
-    if (!g_cancellable_set_error_if_cancelled(pull->cancellable, &error))
-        result = msb_store_add_layer(pull->store, &source, NULL, &error);
+    job->transfer = transfer;
+    if (!g_cancellable_set_error_if_cancelled(cancellable, error))
+        result = msb_store_add_layer(pull->store, &source, NULL, error);
     job_ended(pull, job->index, result != NULL);
-    if (result)
-        send_event(pull, EVENT_PROGRESS, job->descriptor->digest, job->descriptor->size, job->descriptor->size, NULL);
-    send_event(pull, EVENT_END, NULL, 0, 0, error);
     g_clear_pointer(&job->blob, msb_blob_free);
-    g_free(job);
+    if (result)
+        msb_transfer_tell(transfer, job->descriptor->digest, job->descriptor->size, job->descriptor->size, &job->told);
+    return result != NULL;
 }
 
-/* Start a job per distinct layer; returns how many. */
-static guint
-start_jobs(Pull *pull, GThreadPool *pool)
+/* A job per distinct layer. */
+static GPtrArray *
+make_jobs(Pull *pull)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
-    guint count = pull->manifest->layers->len, i, n = 0;
+    GPtrArray *jobs = g_ptr_array_new_with_free_func(g_free);
+    guint count = pull->manifest->layers->len;
 
     pull->first = g_new0(guint, count + 1);
     pull->done = g_new0(gboolean, count + 1);
-    for (i = 0; i < count; i++) {
+    for (guint i = 0; i < count; i++) {
         const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->manifest->layers, i);
         gpointer lower;
+        Job *job;
 
         pull->first[i] = i;
         if (g_hash_table_lookup_extended(seen, descriptor->digest, NULL, &lower)) {
@@ -345,20 +307,13 @@ start_jobs(Pull *pull, GThreadPool *pool)
             continue;
         }
         g_hash_table_insert(seen, descriptor->digest, GUINT_TO_POINTER(i));
-    }
-    for (i = 0; i < count; i++) {
-        Job *job;
-
-        if (pull->first[i] != i)
-            continue;
         job = g_new0(Job, 1);
         job->pull = pull;
-        job->descriptor = g_ptr_array_index(pull->manifest->layers, i);
+        job->descriptor = descriptor;
         job->index = i;
-        g_thread_pool_push(pool, job, NULL);
-        n++;
+        g_ptr_array_add(jobs, job);
     }
-    return n;
+    return jobs;
 }
 
 static gboolean
@@ -366,32 +321,10 @@ fetch_layers(Pull *pull, GError **error)
 {
     const MsbPullOptions *options = pull->options;
     guint threads = options->parallel ? options->parallel : DEFAULT_PARALLEL;
-    GThreadPool *pool = g_thread_pool_new(run_job, NULL, (gint)threads, FALSE, error);
-    GError *first = NULL;
-    guint left;
+    g_autoptr(GPtrArray) jobs = make_jobs(pull);
 
-    if (!pool)
-        return FALSE;
-    for (left = start_jobs(pull, pool); left > 0;) {
-        Event *event = g_async_queue_pop(pull->events);
-
-        if (event->kind == EVENT_PROGRESS && options->progress)
-            options->progress(event->what, event->done, event->total, options->progress_data);
-        if (event->kind == EVENT_END) {
-            left--;
-            if (event->error && !first) {
-                first = g_steal_pointer(&event->error);
-                g_cancellable_cancel(pull->cancellable);
-            }
-        }
-        event_free(event);
-    }
-    g_thread_pool_free(pool, FALSE, TRUE);
-    if (first) {
-        g_propagate_error(error, first);
-        return FALSE;
-    }
-    return TRUE;
+    return msb_transfer_run(jobs, threads, fetch_layer, options->progress, options->progress_data, pull->cancellable,
+                            error);
 }
 
 /* A layer that occurs again has one more form if it depends on those below it: made of the blob that is here now. */
@@ -453,37 +386,18 @@ finish(Pull *pull, GError **error)
            msb_store_tag(pull->store, references, digests, error);
 }
 
-static void
-cancel_workers(GCancellable *outer, gpointer data)
-{
-    g_cancellable_cancel(data);
-}
-
 static gboolean
-run_pull(Pull *pull, GCancellable *cancellable, GError **error)
+run_pull(Pull *pull, GError **error)
 {
     const MsbPullOptions *options = pull->options;
     MsbRegistryOptions registry = { .plain_http = options->plain_http, .ca_file = options->ca_file,
                                     .username = options->username, .password = options->password };
-    gulong handler = 0;
-    gboolean good;
 
     pull->registry = msb_registry_new(pull->home, pull->reference->registry, &registry, error);
-    if (!pull->registry)
+    if (!pull->registry || !fetch_manifest(pull, error) || !fetch_config(pull, error))
         return FALSE;
-    pull->events = g_async_queue_new();
-    pull->cancellable = g_cancellable_new();
-    if (cancellable)
-        handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_workers), g_object_ref(pull->cancellable),
-                                        g_object_unref);
-    good = fetch_manifest(pull, error) && fetch_config(pull, error);
-    if (good) {
-        pull->store = msb_store_open(pull->home, error);
-        good = pull->store && fetch_layers(pull, error) && add_repeated_layers(pull, error) && finish(pull, error);
-    }
-    if (cancellable)
-        g_cancellable_disconnect(cancellable, handler);
-    return good;
+    pull->store = msb_store_open(pull->home, error);
+    return pull->store && fetch_layers(pull, error) && add_repeated_layers(pull, error) && finish(pull, error);
 }
 
 MsbImage *
@@ -491,7 +405,8 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
                GError **error)
 {
     static const MsbPullOptions defaults;
-    __attribute__((cleanup(pull_clear))) Pull pull = { .home = home, .options = options ? options : &defaults };
+    __attribute__((cleanup(pull_clear))) Pull pull = { .home = home, .options = options ? options : &defaults,
+                                                      .cancellable = cancellable };
     g_autoptr(GError) local = NULL;
     MsbImage *image;
 
@@ -507,7 +422,7 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
         }
     }
     pull.reference = msb_reference_parse(reference, error);
-    if (!pull.reference || !run_pull(&pull, cancellable, error))
+    if (!pull.reference || !run_pull(&pull, error))
         return NULL;
     return msb_image_lookup(home, reference, error);
 }
