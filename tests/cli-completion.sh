@@ -10,7 +10,7 @@ answers() {
 
 like "commands" "$(answers msb "")" "^run create .*completion $"
 unlike "hidden commands are not proposed" "$(answers msb "")" __complete
-is "subcommands" "$(answers msb image "")" "ls inspect rm pull "
+is "subcommands" "$(answers msb image "")" "ls inspect history tag prune rm pull push "
 like "options of the program" "$(answers msb -)" "--tree"
 like "options of a command" "$(answers msb run --)" "--name= .*--help"
 is "words of an option" "$(answers msb logs --source "")" "exec console supervisor "

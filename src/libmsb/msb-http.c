@@ -11,7 +11,9 @@
 #include <config.h>
 
 #include <curl/curl.h>
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "msb-error.h"
 #include "msb-http.h"
@@ -38,7 +40,8 @@ struct _MsbHttpResponse {
     CURL *easy;
     struct curl_slist *headers_out;
     GBytes *body;
-    gsize body_sent;
+    const MsbHttpFile *file;
+    guint64 body_sent;
     char errbuf[CURL_ERROR_SIZE];
     char *url;
 
@@ -164,13 +167,38 @@ on_body(char *data, size_t size, size_t n, void *opaque)
     return length;
 }
 
+static guint64
+body_size(const MsbHttpResponse *response)
+{
+    return response->file ? response->file->size : g_bytes_get_size(response->body);
+}
+
+static size_t
+on_upload_file(char *data, size_t size, size_t n, void *opaque)
+{
+    MsbHttpResponse *response = opaque;
+    const MsbHttpFile *file = response->file;
+    gsize length = (gsize)MIN((guint64)size * n, file->size - response->body_sent);
+    gssize got;
+
+    do {
+        got = pread(file->fd, data, length, (off_t)(file->offset + response->body_sent));
+    } while (got < 0 && errno == EINTR);
+    if (got < 0 || (got == 0 && length > 0))
+        return CURL_READFUNC_ABORT;
+    response->body_sent += (guint64)got;
+    if (file->sent)
+        file->sent(response->body_sent, file->data);
+    return (size_t)got;
+}
+
 static size_t
 on_upload(char *data, size_t size, size_t n, void *opaque)
 {
     MsbHttpResponse *response = opaque;
     gsize total;
     const char *bytes = g_bytes_get_data(response->body, &total);
-    gsize length = MIN(size * n, total - response->body_sent);
+    gsize length = (gsize)MIN((guint64)size * n, total - response->body_sent);
 
     memcpy(data, bytes + response->body_sent, length);
     response->body_sent += length;
@@ -182,9 +210,9 @@ on_seek(void *opaque, curl_off_t offset, int origin)
 {
     MsbHttpResponse *response = opaque;
 
-    if (origin != SEEK_SET || offset < 0 || (guint64)offset > g_bytes_get_size(response->body))
+    if (origin != SEEK_SET || offset < 0 || (guint64)offset > body_size(response))
         return CURL_SEEKFUNC_CANTSEEK;
-    response->body_sent = (gsize)offset;
+    response->body_sent = (guint64)offset;
     return CURL_SEEKFUNC_OK;
 }
 
@@ -275,14 +303,15 @@ set_method(MsbHttpResponse *response, const MsbHttpRequest *request)
 {
     CURL *easy = response->easy;
 
-    if (request->body) {
-        response->body = g_bytes_ref(request->body);
+    if (request->body || request->file) {
+        response->body = request->body ? g_bytes_ref(request->body) : NULL;
+        response->file = request->file;
         curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_upload);
+        curl_easy_setopt(easy, CURLOPT_READFUNCTION, request->file ? on_upload_file : on_upload);
         curl_easy_setopt(easy, CURLOPT_READDATA, response);
         curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
         curl_easy_setopt(easy, CURLOPT_SEEKDATA, response);
-        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)g_bytes_get_size(request->body));
+        curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)body_size(response));
     }
     if (g_strcmp0(request->method, "HEAD") == 0)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
@@ -311,6 +340,7 @@ set_options(MsbHttpResponse *response, const MsbHttpRequest *request)
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1024L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)session->stall_seconds);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L * 1024);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L * 1024);
     if (session->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, session->ca_file);
     if (session->insecure) {
@@ -408,6 +438,15 @@ guint
 msb_http_response_get_status(const MsbHttpResponse *response)
 {
     return response->status;
+}
+
+const char *
+msb_http_response_get_url(const MsbHttpResponse *response)
+{
+    char *url = NULL;
+
+    curl_easy_getinfo(response->easy, CURLINFO_EFFECTIVE_URL, &url);
+    return url ? url : response->url;
 }
 
 const char *

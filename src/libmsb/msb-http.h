@@ -27,6 +27,14 @@ MsbHttpSession *msb_http_session_ref(MsbHttpSession *session);
 void msb_http_session_unref(MsbHttpSession *session);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbHttpSession, msb_http_session_unref)
 
+/* A body that is read from a file as it is sent. */
+typedef struct {
+    int fd;                         /* borrowed, may be shared: its position is not used */
+    guint64 offset, size;
+    void (*sent)(guint64 bytes, gpointer data);     /* of this body so far; may be NULL */
+    gpointer data;
+} MsbHttpFile;
+
 typedef struct {
     const char *method;             /* NULL = GET; HEAD, POST, PUT, PATCH, DELETE */
     const char *url;
@@ -34,6 +42,7 @@ typedef struct {
     const char *authorization;      /* value of the Authorization header, NULL = none; same rule */
     guint64 offset;                 /* Range: bytes=offset-, 0 = the whole */
     GBytes *body;                   /* POST, PUT, PATCH */
+    const MsbHttpFile *file;        /* the same from a file, instead; must stay until the answer is there */
     gboolean no_redirect;
 } MsbHttpRequest;
 
@@ -43,6 +52,8 @@ typedef struct {
 MsbHttpResponse *msb_http_send(MsbHttpSession *session, const MsbHttpRequest *request,
                                GCancellable *cancellable, GError **error);
 guint msb_http_response_get_status(const MsbHttpResponse *response);
+/* The address that answered: the request's, or where redirects led. */
+const char *msb_http_response_get_url(const MsbHttpResponse *response);
 /* Value of a header (name in any case), NULL if it is absent; the last one if there are several. */
 const char *msb_http_response_get_header(const MsbHttpResponse *response, const char *name);
 /* Content-Length, or -1. */

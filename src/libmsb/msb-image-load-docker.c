@@ -61,7 +61,8 @@ load_image(MsbImageLoad *load, const MsbDockerImage *image, GError **error)
         return NULL;
     config =
         msb_oci_config_parse(image->config, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
-    if (!config || !msb_image_check_config(config, g_strv_length(image->layers), image->config, error))
+    if (!config || !msb_image_check_platform(config->os, config->architecture, image->config, error) ||
+        !msb_image_check_config(config, g_strv_length(image->layers), image->config, error))
         return NULL;
     layers = load_layers(load, image, config, error);
     if (!layers || !msb_store_add_blob(load->store, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes),

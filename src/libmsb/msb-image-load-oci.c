@@ -76,7 +76,8 @@ load_image(MsbImageLoad *load, const MsbOciDescriptor *descriptor, GBytes *bytes
         return FALSE;
     config = msb_oci_config_parse(what, g_bytes_get_data(config_bytes, NULL), g_bytes_get_size(config_bytes),
                                   error);
-    return config && msb_image_check_config(config, manifest->layers->len, what, error) &&
+    return config && msb_image_check_platform(config->os, config->architecture, what, error) &&
+           msb_image_check_config(config, manifest->layers->len, what, error) &&
            load_layers(load, manifest, config, error) &&
            store_document(load, config_bytes, manifest->config->digest, error) &&
            store_document(load, bytes, descriptor->digest, error);

@@ -51,9 +51,6 @@ msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *w
 {
     guint n_ids = g_strv_length(config->diff_ids);
 
-    if (!msb_oci_platform_matches(config->os, config->architecture))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: it is for %s/%s, this machine is linux/%s",
-                             what, config->os, config->architecture, msb_oci_host_architecture());
     if (n_ids != n_layers)
         return msb_error_set(error, MSB_ERROR_CORRUPT, "%s: it has %u diff_ids for %u layers", what, n_ids,
                              n_layers);
@@ -64,9 +61,28 @@ msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *w
 }
 
 gboolean
+msb_image_check_platform(const char *os, const char *architecture, const char *what, GError **error)
+{
+    return msb_oci_platform_matches(os, architecture) ||
+           msb_error_set(error, MSB_ERROR_UNSUPPORTED, "%s: it is for %s/%s, this machine is linux/%s", what, os,
+                         architecture, msb_oci_host_architecture());
+}
+
+gboolean
 msb_image_is_full_name(const char *name)
 {
     return strpbrk(name, "/:@") != NULL;
+}
+
+/* A name that pins a digest is believed when the image has it: else an archive could pass for what others rely on. */
+static gboolean
+check_pin(const char *reference, const char *digest, GError **error)
+{
+    const char *at = strrchr(reference, '@');
+
+    return !at || strcmp(at + 1, digest) == 0 ||
+           msb_error_set(error, MSB_ERROR_CORRUPT, "the archive calls an image '%s' whose digest is %s", reference,
+                         digest);
 }
 
 /* Full references of one image (transfer full, may be empty). */
@@ -80,8 +96,10 @@ full_names(const MsbLoadedImage *image, GPtrArray *references, GError **error)
         if (!msb_image_is_full_name(name))
             continue;
         full = msb_reference_normalize(name, error);
-        if (!full)
+        if (!full || !check_pin(full, image->digest, error)) {
+            g_free(full);
             return FALSE;
+        }
         g_ptr_array_add(references, full);
     }
     return TRUE;
@@ -102,8 +120,10 @@ choose_names(MsbImageLoad *load, const GPtrArray *images, const char *tag, Names
         if (i == 0 && tag) {
             char *full = msb_reference_normalize(tag, error);
 
-            if (!full)
+            if (!full || !check_pin(full, image->digest, error)) {
+                g_free(full);
                 return FALSE;
+            }
             g_ptr_array_add(names->references, full);
         } else if (!full_names(image, names->references, error)) {
             return FALSE;

@@ -13,6 +13,10 @@ G_BEGIN_DECLS
 MsbImage *msb_image_read(MsbHome *home, const char *reference, const char *digest, gint64 created,
                          GError **error);
 
+GBytes *msb_image_get_config_bytes(const MsbImage *image);   /* borrowed */
+/* The manifest of an image in the store, as it came (*bytes: transfer full, may be NULL) and parsed. */
+MsbOciManifest *msb_image_read_manifest(MsbHome *home, const char *digest, GBytes **bytes, GError **error);
+
 /* ---- msb-image-load.c ---- */
 /* What one load does. */
 typedef struct {
@@ -37,8 +41,10 @@ MsbOciDescriptor *msb_image_load_layer(MsbImageLoad *load, const char *file, con
                                        GError **error);
 /* FALSE for a name that is only a tag, as layouts often have: it names nothing. */
 gboolean msb_image_is_full_name(const char *name);
-/* Refuse a configuration that does not fit the host or the layers. */
+/* Refuse a configuration that does not fit the layers. */
 gboolean msb_image_check_config(const MsbOciConfig *config, guint n_layers, const char *what, GError **error);
+/* Refuse what this host cannot run. */
+gboolean msb_image_check_platform(const char *os, const char *architecture, const char *what, GError **error);
 
 /* ---- msb-image-load-oci.c, msb-image-load-docker.c ---- */
 /* All images of the archive for this host (element-type MsbLoadedImage), their content in the store. */

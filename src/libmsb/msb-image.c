@@ -130,6 +130,12 @@ msb_image_get_user(const MsbImage *image)
     return image->config->user;
 }
 
+GBytes *
+msb_image_get_config_bytes(const MsbImage *image)
+{
+    return image->config_bytes;
+}
+
 /* ---- reading -------------------------------------------------------------------------- */
 
 static gboolean
@@ -152,8 +158,8 @@ find_layers(MsbImage *image, MsbHome *home, GError **error)
     return TRUE;
 }
 
-static MsbOciManifest *
-read_manifest(MsbHome *home, const char *digest, GError **error)
+MsbOciManifest *
+msb_image_read_manifest(MsbHome *home, const char *digest, GBytes **out, GError **error)
 {
     g_autofree char *what = g_strconcat("manifest ", digest, NULL);
     g_autoptr(GBytes) bytes = msb_store_read_blob(home, what, digest, error);
@@ -166,6 +172,8 @@ read_manifest(MsbHome *home, const char *digest, GError **error)
         msb_error_set(error, MSB_ERROR_CORRUPT, "%s is an index, not an image", what);
         return NULL;
     }
+    if (manifest && out)
+        *out = g_steal_pointer(&bytes);
     return g_steal_pointer(&manifest);
 }
 
@@ -180,7 +188,7 @@ msb_image_read(MsbHome *home, const char *reference, const char *digest, gint64 
     image->reference = g_strdup(reference ? reference : digest);
     image->digest = g_strdup(digest);
     image->created = created;
-    manifest = read_manifest(home, digest, error);
+    manifest = msb_image_read_manifest(home, digest, NULL, error);
     if (!manifest)
         return NULL;
     what = g_strconcat("configuration of image ", image->reference, NULL);
@@ -363,7 +371,7 @@ msb_image_remove(MsbHome *home, const char *text, gboolean force, GError **error
         g_autofree char *names = g_strjoinv(", ", users);
 
         return msb_error_set(error, MSB_ERROR_IN_USE,
-                             "image '%s' is used by %s: remove them first ('msb rm')", entry->reference,
+                             "image '%s' is used by %s: remove what uses it first, or --force", entry->reference,
                              names);
     }
     return msb_store_untag(store, entry->reference, error);

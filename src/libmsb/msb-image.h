@@ -48,6 +48,57 @@ GPtrArray *msb_image_list(MsbHome *home, GError **error);
 /* Remove a reference, and what nothing else needs. IN_USE names the sandboxes unless force. */
 gboolean msb_image_remove(MsbHome *home, const char *reference, gboolean force, GError **error);
 
+/* Let name (a reference without a digest) mean the same image as reference. What it meant before, it does no more. */
+gboolean msb_image_tag(MsbHome *home, const char *reference, const char *name, GError **error);
+
+/* A step of the making of an image (OCI image configuration, "history"). */
+typedef struct {
+    gint64 created;         /* microseconds, 0 = not known */
+    char *created_by;       /* the command; may be NULL, as may comment */
+    char *comment;
+    char *diff_id;          /* of the layer that it made, NULL = none */
+    guint64 size;           /* of that layer in the store */
+} MsbImageHistory;
+void msb_image_history_free(MsbImageHistory *step);
+/* First step first (element-type MsbImageHistory); a step per layer at least. */
+GPtrArray *msb_image_dup_history(const MsbImage *image, GError **error);
+
+typedef struct {
+    char **references;      /* those that were removed */
+    guint layers, blobs;    /* files that nothing leads to any more */
+    guint64 bytes;          /* that they take on disk */
+} MsbImagePrune;
+void msb_image_prune_free(MsbImagePrune *prune);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbImagePrune, msb_image_prune_free)
+/* Remove every image that no sandbox, running or stopped, and no snapshot was made from, with what nothing else needs;
+ * with dry_run only say which. The disk space comes back when no other process works on the store. */
+MsbImagePrune *msb_image_prune(MsbHome *home, gboolean dry_run, GError **error);
+
+/* What the state directory takes on disk, by kind. */
+typedef struct {
+    const char *kind;       /* "images", "sandboxes", "volumes", "snapshots", "kernels" */
+    guint count;            /* how many there are */
+    guint active;           /* images: made use of; sandboxes: running; volumes: named by a sandbox; others: all */
+    guint64 bytes;          /* on disk */
+    guint64 reclaimable;    /* of those, by the ones that are not active */
+} MsbDiskUsage;
+/* One per kind (element-type MsbDiskUsage). */
+GPtrArray *msb_home_disk_usage(MsbHome *home, GError **error);
+
+/* How msb_image_save() writes images. */
+typedef enum {
+    MSB_IMAGE_OCI_ARCHIVE,      /* a tar of an OCI image layout */
+    MSB_IMAGE_OCI_DIR,          /* the layout as a directory */
+    MSB_IMAGE_DOCKER_ARCHIVE,   /* as docker save writes it: layers without compression, named by their diff_ids */
+    MSB_IMAGE_DOCKER_DIR,       /* the same as a directory */
+} MsbImageFormat;
+/* Write images (NULL-terminated references) to path: a file that is replaced when all is written (a device or pipe is
+ * written to), "-" = standard output, for the DIR formats a directory that is missing or empty. An OCI layout has the
+ * manifest, the configuration and the layers byte for byte as they came, so digests stay what they were. A failure
+ * leaves path as it was. */
+gboolean msb_image_save(MsbHome *home, const char *const *references, const char *path, MsbImageFormat format,
+                        MsbProgressFunc progress, gpointer data, GCancellable *cancellable, GError **error);
+
 /* Load an OCI layout or docker-archive: path of a tar (any compression libarchive reads) or a
  * directory; "-" = the stream on standard input. tag (may be NULL) names the first image. Returns
  * the images loaded (element-type MsbImage). A failure leaves the store as it was. */

@@ -34,6 +34,7 @@ msb_oci_manifest_free(MsbOciManifest *manifest)
     g_clear_pointer(&manifest->manifests, g_ptr_array_unref);
     g_clear_pointer(&manifest->layers, g_ptr_array_unref);
     msb_oci_descriptor_free(manifest->config);
+    g_free(manifest->media_type);
     g_free(manifest);
 }
 
@@ -206,10 +207,13 @@ msb_oci_manifest_parse(const char *what, const char *text, gsize length, GError 
     MsbJsonReader reader;
     JsonArray *manifests, *layers;
     JsonNode *config = NULL;
+    const char *media_type;
 
     if (!root)
         return NULL;
     begin(&reader, root, what);
+    media_type = msb_json_get_string(&reader, "mediaType");
+    manifest->media_type = g_strdup(media_type && media_type[0] ? media_type : MSB_OCI_TYPE_MANIFEST);
     msb_json_get_int(&reader, "schemaVersion", 2, 2, 2);
     manifests = msb_json_get_array(&reader, "manifests");
     layers = msb_json_get_array(&reader, "layers");

@@ -35,6 +35,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbOciDescriptor, msb_oci_descriptor_free)
 
 /* Either an index (manifests) or a manifest (config, layers). */
 typedef struct {
+    char *media_type;      /* of a manifest never "": that of the specification if it has none */
     GPtrArray *manifests;  /* of MsbOciDescriptor, or NULL */
     MsbOciDescriptor *config;
     GPtrArray *layers;     /* of MsbOciDescriptor, lowest first, or NULL */

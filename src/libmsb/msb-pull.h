@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Images from registries.  Manifests, configurations and layers are verified
+ * Images from and to registries.  Manifests, configurations and layers are verified
  * against their digests; each layer is downloaded, hashed, decompressed, hashed
  * again and converted in one streaming pass, several layers at a time.
  */
@@ -28,6 +28,21 @@ typedef struct {
  * A failure leaves the store as it was. */
 MsbImage *msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *options,
                          GCancellable *cancellable, GError **error);
+
+typedef struct {
+    gboolean plain_http;        /* as for pulling, all of these */
+    const char *ca_file;
+    const char *username;
+    const char *password;
+    guint parallel;             /* blobs at a time, 0 = default (4) */
+    MsbProgressFunc progress;   /* per blob, by its digest; on the calling thread. May be NULL */
+    gpointer progress_data;
+} MsbPushOptions;
+
+/* Put an image of the store into a registry: as destination, or under its own reference (NULL). Blobs that the registry
+ * has are not sent; the manifest comes last. Returns the reference with the digest it has there (transfer full). */
+char *msb_image_push(MsbHome *home, const char *reference, const char *destination, const MsbPushOptions *options,
+                     GCancellable *cancellable, GError **error);
 
 /* Check credentials with a registry ("docker.io", "localhost:5000") and keep them for later pulls, forget them, and
  * list the registries there are some for (sorted, transfer full). */

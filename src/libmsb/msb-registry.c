@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The registry client.  One request goes through send_authorized(): with the
+ * The registry client.  One request goes through msb_registry_send_once(): with the
  * token it has for the scope (or none), and once more after a 401 whose
- * challenge it could answer.  Around it send_retrying() tries again, with
+ * challenge it could answer.  Around it msb_registry_send_retrying() tries again, with
  * exponential back-off and jitter, what may pass: broken connections, 408, 429 and
  * 5xx; a Retry-After of up to a minute is obeyed.
  *
@@ -16,7 +16,7 @@
 
 #include "msb-error.h"
 #include "msb-json.h"
-#include "msb-registry.h"
+#include "msb-registry-private.h"
 
 #define TOKEN_MAX (1024 * 1024)
 #define ERROR_BODY_MAX (64 * 1024)
@@ -35,17 +35,6 @@ typedef struct {
     char *value;            /* of the Authorization header */
     gint64 expires;         /* monotonic, microseconds */
 } Token;
-
-struct _MsbRegistry {
-    MsbHttpSession *session;
-    char *host;             /* as users write it */
-    char *base;             /* "https://registry-1.docker.io" */
-    gboolean plain_http;
-    MsbCredentials *credentials;
-    guint retries;
-    GMutex lock;            /* of tokens */
-    GHashTable *tokens;     /* scope to Token */
-};
 
 struct _MsbBlob {
     MsbRegistry *registry;
@@ -176,6 +165,7 @@ ask_token(MsbRegistry *registry, const char *realm, const char *service, const c
     const MsbCredentials *credentials = registry->credentials;
     g_autofree char *service_esc = g_uri_escape_string(service ? service : "", NULL, FALSE);
     g_autofree char *scope_esc = g_uri_escape_string(scope, NULL, FALSE);
+    g_auto(GStrv) scopes = g_strsplit(scope, " ", 4);      /* one parameter each, as token servers want it */
     g_autofree char *query = NULL;
     g_autofree char *url = NULL;
     g_autofree char *authorization = NULL;
@@ -191,7 +181,13 @@ ask_token(MsbRegistry *registry, const char *realm, const char *service, const c
         request = (MsbHttpRequest){ .method = "POST", .url = realm, .headers = form, .body = body };
         return msb_http_send(registry->session, &request, cancellable, error);
     }
-    query = g_strdup_printf("service=%s%s%s", service_esc, *scope ? "&scope=" : "", scope_esc);
+    query = g_strdup_printf("service=%s", service_esc);
+    for (guint i = 0; scopes[i]; i++) {
+        g_autofree char *before = query;
+        g_autofree char *escaped = g_uri_escape_string(scopes[i], NULL, FALSE);
+
+        query = scopes[i][0] ? g_strconcat(before, "&scope=", escaped, NULL) : g_steal_pointer(&before);
+    }
     url = g_strdup_printf("%s%c%s", realm, strchr(realm, '?') ? '&' : '?', query);
     if (credentials)
         authorization = basic_authorization(credentials);
@@ -259,9 +255,9 @@ answer_challenge(MsbRegistry *registry, const MsbHttpResponse *response, const c
     return NULL;
 }
 
-static MsbHttpResponse *
-send_authorized(MsbRegistry *registry, const MsbHttpRequest *template, const char *scope,
-                GCancellable *cancellable, GError **error)
+MsbHttpResponse *
+msb_registry_send_once(MsbRegistry *registry, const MsbHttpRequest *template, const char *scope,
+                       GCancellable *cancellable, GError **error)
 {
     g_autofree char *authorization = lookup_token(registry, scope);
     g_autoptr(MsbHttpResponse) response = NULL;
@@ -283,8 +279,8 @@ send_authorized(MsbRegistry *registry, const MsbHttpRequest *template, const cha
 /* ---- retries ------------------------------------------------------------------------- */
 
 /* Wait, cancellably. */
-static gboolean
-back_off(guint attempt, gint64 at_least_ms, GCancellable *cancellable, GError **error)
+gboolean
+msb_registry_back_off(guint attempt, gint64 at_least_ms, GCancellable *cancellable, GError **error)
 {
     gint64 ms = MIN((gint64)BACKOFF_MS << MIN(attempt, 16), BACKOFF_MAX_MS);
     GPollFD poll_fd;
@@ -305,9 +301,9 @@ retry_after_ms(const MsbHttpResponse *response)
     const char *text = msb_http_response_get_header(response, "retry-after");
     guint64 seconds = 0;
 
-    if (!text || !g_ascii_string_to_unsigned(text, 10, 0, RETRY_AFTER_MAX_MS / 1000, &seconds, NULL))
+    if (!text || !g_ascii_string_to_unsigned(text, 10, 0, G_MAXUINT32, &seconds, NULL))
         return 0;
-    return (gint64)seconds * 1000;
+    return MIN((gint64)seconds * 1000, RETRY_AFTER_MAX_MS);
 }
 
 static gboolean
@@ -316,15 +312,15 @@ status_may_pass(guint status)
     return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505);
 }
 
-static MsbHttpResponse *
-send_retrying(MsbRegistry *registry, const MsbHttpRequest *request, const char *scope,
+MsbHttpResponse *
+msb_registry_send_retrying(MsbRegistry *registry, const MsbHttpRequest *request, const char *scope,
               GCancellable *cancellable, GError **error)
 {
     guint attempt;
 
     for (attempt = 0;; attempt++) {
         g_autoptr(GError) local = NULL;
-        g_autoptr(MsbHttpResponse) response = send_authorized(registry, request, scope, cancellable, &local);
+        g_autoptr(MsbHttpResponse) response = msb_registry_send_once(registry, request, scope, cancellable, &local);
         gint64 wait = 0;
 
         if (response && !status_may_pass(msb_http_response_get_status(response)))
@@ -336,7 +332,7 @@ send_retrying(MsbRegistry *registry, const MsbHttpRequest *request, const char *
         }
         if (response)
             wait = retry_after_ms(response);
-        if (!back_off(attempt, wait, cancellable, error))
+        if (!msb_registry_back_off(attempt, wait, cancellable, error))
             return NULL;
     }
 }
@@ -373,9 +369,9 @@ server_message(MsbHttpResponse *response, GCancellable *cancellable)
     return message ? g_strcanon(message, printable, '?') : NULL;
 }
 
-static void
-set_status_error(MsbRegistry *registry, MsbHttpResponse *response, const char *repository, const char *reference,
-                 GCancellable *cancellable, GError **error)
+void
+msb_registry_set_status_error(MsbRegistry *registry, MsbHttpResponse *response, const char *repository,
+                              const char *reference, GCancellable *cancellable, GError **error)
 {
     guint status = msb_http_response_get_status(response);
     g_autofree char *message = server_message(response, cancellable);
@@ -417,7 +413,7 @@ msb_registry_get_manifest(MsbRegistry *registry, const char *repository, const c
     g_autofree char *url = g_strdup_printf("%s/v2/%s/manifests/%s", registry->base, repository, reference);
     g_autofree char *scope = pull_scope(repository);
     MsbHttpRequest request = { .url = url, .headers = accept };
-    g_autoptr(MsbHttpResponse) response = send_retrying(registry, &request, scope, cancellable, error);
+    g_autoptr(MsbHttpResponse) response = msb_registry_send_retrying(registry, &request, scope, cancellable, error);
     g_autoptr(GBytes) body = NULL;
     g_autofree char *hex = NULL;
     g_autofree char *actual = NULL;
@@ -425,7 +421,7 @@ msb_registry_get_manifest(MsbRegistry *registry, const char *repository, const c
     if (!response)
         return NULL;
     if (msb_http_response_get_status(response) != 200) {
-        set_status_error(registry, response, repository, reference, cancellable, error);
+        msb_registry_set_status_error(registry, response, repository, reference, cancellable, error);
         return NULL;
     }
     body = msb_http_response_read_all(response, MSB_MANIFEST_MAX, cancellable, error);
@@ -448,7 +444,7 @@ msb_registry_check(MsbRegistry *registry, GCancellable *cancellable, GError **er
 {
     g_autofree char *url = g_strconcat(registry->base, "/v2/", NULL);
     MsbHttpRequest request = { .url = url };
-    g_autoptr(MsbHttpResponse) response = send_retrying(registry, &request, "", cancellable, error);
+    g_autoptr(MsbHttpResponse) response = msb_registry_send_retrying(registry, &request, "", cancellable, error);
     guint status;
 
     if (!response)
@@ -475,7 +471,7 @@ blob_connect(MsbBlob *blob, GCancellable *cancellable, GError **error)
     guint status;
 
     g_clear_pointer(&blob->response, msb_http_response_free);
-    blob->response = send_retrying(blob->registry, &request, scope, cancellable, error);
+    blob->response = msb_registry_send_retrying(blob->registry, &request, scope, cancellable, error);
     if (!blob->response)
         return FALSE;
     status = msb_http_response_get_status(blob->response);
@@ -498,7 +494,7 @@ blob_connect(MsbBlob *blob, GCancellable *cancellable, GError **error)
         }
         return TRUE;
     }
-    set_status_error(blob->registry, blob->response, blob->repository, blob->digest, cancellable, error);
+    msb_registry_set_status_error(blob->registry, blob->response, blob->repository, blob->digest, cancellable, error);
     return FALSE;
 }
 
@@ -561,7 +557,7 @@ msb_blob_read(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellable, GErr
             g_propagate_error(error, g_steal_pointer(&local));
             return -1;
         }
-        if (!back_off(blob->failures++, 0, cancellable, error) || !blob_connect(blob, cancellable, error))
+        if (!msb_registry_back_off(blob->failures++, 0, cancellable, error) || !blob_connect(blob, cancellable, error))
             return -1;
     }
 }

@@ -50,6 +50,20 @@ gssize msb_blob_read(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellabl
 void msb_blob_free(MsbBlob *blob);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbBlob, msb_blob_free)
 
+/* ---- msb-registry-push.c ---- */
+typedef enum { MSB_BLOB_WAS_THERE, MSB_BLOB_MOUNTED, MSB_BLOB_UPLOADED } MsbBlobFate;
+typedef void (*MsbBlobProgress)(guint64 sent, gpointer data);
+/* Have the registry have a blob: nothing is sent if it is there already, or in one of others (repositories of the same
+ * registry, NULL-terminated, may be NULL) from where it can be mounted; else size bytes of fd, from its beginning. A
+ * broken upload goes on where the registry says it broke. progress may be NULL. */
+gboolean msb_registry_put_blob(MsbRegistry *registry, const char *repository, const char *digest, int fd, guint64 size,
+                               const char *const *others, MsbBlobProgress progress, gpointer data, MsbBlobFate *fate,
+                               GCancellable *cancellable, GError **error);
+/* File a manifest under reference, a tag or its digest. */
+gboolean msb_registry_put_manifest(MsbRegistry *registry, const char *repository, const char *reference,
+                                   const char *media_type, GBytes *bytes, const char *digest, GCancellable *cancellable,
+                                   GError **error);
+
 G_END_DECLS
 
 #endif

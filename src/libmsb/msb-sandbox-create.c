@@ -15,9 +15,9 @@
 #include "msb-config-private.h"
 #include "msb-error.h"
 #include "msb-ext4.h"
+#include "msb-image-private.h"
 #include "msb-plan-private.h"
 #include "msb-sandbox-private.h"
-#include "msb-store.h"
 #include "msb-volume.h"
 
 #define LOCK_TIMEOUT_MS 30000
@@ -215,7 +215,8 @@ resolve_image(MsbHome *home, MsbConfig *config, GError **error)
     if (msb_config_get_root_kind(config) != MSB_ROOT_IMAGE)
         return TRUE;
     image = msb_image_lookup(home, msb_config_get_image(config), error);
-    if (!image)
+    if (!image || !msb_image_check_platform(msb_image_get_os(image), msb_image_get_architecture(image),
+                                            msb_image_get_reference(image), error))
         return FALSE;
     msb_config_set_image_digest(config, msb_image_get_digest(image));
     return TRUE;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Garbage of the image store.  Roots are the manifests that the index names
- * and those that sandboxes were made from; a root leads to its manifest, its
+ * and those that sandboxes and snapshots were made from; a root leads to its manifest, its
  * configuration, its layers and, by the configuration's diff_ids, the converted
  * layers.  If any of the documents on the way cannot be read, nothing is
  * removed: what it leads to is not known.
@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "mb-cleanup.h"
@@ -18,37 +19,63 @@
 #include "msb-error.h"
 #include "msb-store.h"
 
-#define SANDBOX_VERSION G_MAXINT64  /* only two members are read here */
+#define MAX_VERSION G_MAXINT64  /* only the image's digest is read here */
 
 typedef struct {
     GHashTable *blobs;    /* hexadecimal part of the digest, set */
     GHashTable *layers;   /* name of the file, set */
 } Live;
 
-GHashTable *
-msb_store_read_sandboxes(MsbHome *home, GError **error)
+/* Add who a document says the image belongs to: member, or that of the object called within. */
+static void
+add_user(GHashTable *users, const char *kind, const char *name, JsonObject *object, const char *within,
+         const char *member)
 {
-    g_autoptr(GHashTable) sandboxes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_autofree char *path = msb_home_build_path(home, "sandboxes", NULL);
+    JsonNode *node = within ? json_object_get_member(object, within) : NULL;
+
+    if (node && JSON_NODE_HOLDS_OBJECT(node))
+        object = json_node_get_object(node);
+    else if (within)
+        return;
+    node = json_object_get_member(object, member);
+    if (node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING &&
+        msb_digest_is_valid(json_node_get_string(node)))
+        g_hash_table_insert(users, g_strconcat(kind, " ", name, NULL), g_strdup(json_node_get_string(node)));
+}
+
+/* Those of one directory of the state directory, each described by the file called so. */
+static gboolean
+read_users(MsbHome *home, GHashTable *users, const char *directory, const char *kind, const char *description,
+           GError **error)
+{
+    g_autofree char *path = msb_home_build_path(home, directory, NULL);
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *file = msb_home_build_path(home, "sandboxes", name, "config.json", NULL);
+        g_autofree char *file = msb_home_build_path(home, directory, name, description, NULL);
         g_autoptr(JsonObject) object = NULL;
-        JsonNode *digest;
 
         if (!g_file_test(file, G_FILE_TEST_EXISTS))
             continue;
-        object = msb_state_load(file, SANDBOX_VERSION, error);
+        object = msb_state_load(file, MAX_VERSION, error);
         if (!object)
-            return NULL;
-        digest = json_object_get_member(object, "image_digest");
-        if (digest && JSON_NODE_HOLDS_VALUE(digest) && json_node_get_value_type(digest) == G_TYPE_STRING &&
-            msb_digest_is_valid(json_node_get_string(digest)))
-            g_hash_table_insert(sandboxes, g_strdup(name), g_strdup(json_node_get_string(digest)));
+            return FALSE;
+        add_user(users, kind, name, object, NULL, "image_digest");
+        add_user(users, kind, name, object, "image", "manifest_digest");
     }
-    return g_steal_pointer(&sandboxes);
+    return TRUE;
+}
+
+GHashTable *
+msb_store_read_users(MsbHome *home, GError **error)
+{
+    g_autoptr(GHashTable) users = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+
+    if (!read_users(home, users, "sandboxes", "sandbox", "config.json", error) ||
+        !read_users(home, users, "snapshots", "snapshot", "snapshot.json", error))
+        return NULL;
+    return g_steal_pointer(&users);
 }
 
 static gint
@@ -60,15 +87,15 @@ compare_strings(gconstpointer a, gconstpointer b)
 char **
 msb_store_users_of(MsbHome *home, const char *digest, GError **error)
 {
-    g_autoptr(GHashTable) sandboxes = msb_store_read_sandboxes(home, error);
+    g_autoptr(GHashTable) users = msb_store_read_users(home, error);
     g_autoptr(GPtrArray) names = NULL;
     GHashTableIter iter;
     gpointer name, used;
 
-    if (!sandboxes)
+    if (!users)
         return NULL;
     names = g_ptr_array_new_with_free_func(g_free);
-    g_hash_table_iter_init(&iter, sandboxes);
+    g_hash_table_iter_init(&iter, users);
     while (g_hash_table_iter_next(&iter, &name, &used)) {
         if (strcmp(used, digest) == 0)
             g_ptr_array_add(names, g_strdup(name));
@@ -117,21 +144,21 @@ mark_image(MsbHome *home, const char *digest, Live *live, GError **error)
     return TRUE;
 }
 
+/* Everything that these entries and the users of images lead to. */
 static gboolean
-mark(MsbHome *home, Live *live, GError **error)
+mark(MsbHome *home, const GPtrArray *entries, Live *live, GError **error)
 {
-    g_autoptr(GPtrArray) entries = msb_store_read_index(home, error);
-    g_autoptr(GHashTable) sandboxes = entries ? msb_store_read_sandboxes(home, error) : NULL;
+    g_autoptr(GHashTable) users = msb_store_read_users(home, error);
     GHashTableIter iter;
     gpointer digest;
 
-    if (!sandboxes)
+    if (!users)
         return FALSE;
     for (guint i = 0; i < entries->len; i++) {
         if (!mark_image(home, ((MsbStoreEntry *)g_ptr_array_index(entries, i))->digest, live, error))
             return FALSE;
     }
-    g_hash_table_iter_init(&iter, sandboxes);
+    g_hash_table_iter_init(&iter, users);
     while (g_hash_table_iter_next(&iter, NULL, &digest)) {
         g_autofree char *path = msb_store_blob_path(home, digest);
 
@@ -141,6 +168,25 @@ mark(MsbHome *home, Live *live, GError **error)
     }
     return TRUE;
 }
+
+static Live *
+live_new(void)
+{
+    Live *live = g_new0(Live, 1);
+
+    live->blobs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    live->layers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    return live;
+}
+
+static void
+live_free(Live *live)
+{
+    g_hash_table_unref(live->blobs);
+    g_hash_table_unref(live->layers);
+    g_free(live);
+}
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Live, live_free)
 
 /* Remove every file of a directory whose name is not in the set. */
 static gboolean
@@ -158,26 +204,71 @@ sweep(const char *path, GHashTable *keep, GError **error)
     return TRUE;
 }
 
+static MsbLock *
+lock_store(MsbHome *home, gboolean *busy, GError **error)
+{
+    g_autofree char *path = msb_home_build_path(home, "images", "lock", NULL);
+    g_autoptr(GError) local = NULL;
+    MsbLock *lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, 0, &local);
+
+    *busy = !lock && g_error_matches(local, MSB_ERROR, MSB_ERROR_IN_USE);
+    if (!lock && !*busy)
+        g_propagate_error(error, g_steal_pointer(&local));
+    return lock;
+}
+
 gboolean
 msb_store_collect(MsbHome *home, GError **error)
 {
-    g_autofree char *lock_path = msb_home_build_path(home, "images", "lock", NULL);
     g_autofree char *blobs = msb_home_build_path(home, "images", "blobs", "sha256", NULL);
     g_autofree char *layers = msb_home_build_path(home, "images", "layers", NULL);
     g_autofree char *tmp = msb_home_build_path(home, "images", "tmp", NULL);
-    g_autoptr(GHashTable) live_blobs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GHashTable) live_layers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(MsbLock) lock = NULL;
-    g_autoptr(GError) local = NULL;
-    Live live = {live_blobs, live_layers};
+    gboolean busy;
+    g_autoptr(MsbLock) lock = lock_store(home, &busy, error);
+    g_autoptr(GPtrArray) entries = lock ? msb_store_read_index(home, error) : NULL;
+    g_autoptr(Live) live = live_new();
 
-    lock = msb_lock_acquire(lock_path, MSB_LOCK_EXCLUSIVE, 0, &local);
-    if (!lock && g_error_matches(local, MSB_ERROR, MSB_ERROR_IN_USE))
-        return TRUE;
-    if (!lock) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return FALSE;
+    if (!lock)
+        return busy;
+    return entries && sweep(tmp, NULL, error) && mark(home, entries, live, error) &&
+           sweep(blobs, live->blobs, error) && sweep(layers, live->layers, error);
+}
+
+/* ---- measuring ------------------------------------------------------------------------------ */
+
+/* Count the files of a directory by whether their names are in keep. */
+static void
+measure(const char *path, GHashTable *keep, guint64 *used, guint64 *unused, guint *n_unused)
+{
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *file = g_build_filename(path, name, NULL);
+        struct stat st;
+
+        if (lstat(file, &st) < 0)
+            continue;
+        if (g_hash_table_contains(keep, name)) {
+            *used += (guint64)st.st_blocks * 512;
+        } else {
+            *unused += (guint64)st.st_blocks * 512;
+            (*n_unused)++;
+        }
     }
-    return sweep(tmp, NULL, error) && mark(home, &live, error) && sweep(blobs, live.blobs, error) &&
-           sweep(layers, live.layers, error);
+}
+
+gboolean
+msb_store_measure(MsbHome *home, const GPtrArray *entries, MsbStoreUse *use, GError **error)
+{
+    g_autofree char *blobs = msb_home_build_path(home, "images", "blobs", "sha256", NULL);
+    g_autofree char *layers = msb_home_build_path(home, "images", "layers", NULL);
+    g_autoptr(Live) live = live_new();
+
+    *use = (MsbStoreUse){0};
+    if (!mark(home, entries, live, error))
+        return FALSE;
+    measure(blobs, live->blobs, &use->used, &use->unused, &use->unused_blobs);
+    measure(layers, live->layers, &use->used, &use->unused, &use->unused_layers);
+    return TRUE;
 }

@@ -323,3 +323,34 @@ msb_store_untag(MsbStore *store, const char *reference, GError **error)
         return msb_error_set(error, MSB_ERROR_NOT_FOUND, "image '%s' is not in the store", reference);
     return write_index(store->home, entries, error);
 }
+
+gboolean
+msb_store_untag_unused(MsbStore *store, gboolean only_look, GPtrArray **entries, GPtrArray *removed, GError **error)
+{
+    g_autoptr(MsbLock) lock = lock_index(store->home, error);
+    g_autoptr(GPtrArray) all = lock ? msb_store_read_index(store->home, error) : NULL;
+    g_autoptr(GHashTable) users = all ? msb_store_read_users(store->home, error) : NULL;
+    g_autoptr(GHashTable) needed = g_hash_table_new(g_str_hash, g_str_equal);
+    GHashTableIter iter;
+    gpointer digest;
+
+    if (!users)
+        return FALSE;
+    g_hash_table_iter_init(&iter, users);
+    while (g_hash_table_iter_next(&iter, NULL, &digest))
+        g_hash_table_add(needed, digest);
+    for (guint i = 0; i < all->len;) {
+        const MsbStoreEntry *entry = g_ptr_array_index(all, i);
+
+        if (g_hash_table_contains(needed, entry->digest)) {
+            i++;
+            continue;
+        }
+        g_ptr_array_add(removed, g_strdup(entry->reference));
+        g_ptr_array_remove_index(all, i);
+    }
+    if (!only_look && removed->len > 0 && !write_index(store->home, all, error))
+        return FALSE;
+    *entries = g_steal_pointer(&all);
+    return TRUE;
+}

@@ -76,14 +76,27 @@ void msb_store_entry_free(MsbStoreEntry *entry);
 gboolean msb_store_tag(MsbStore *store, const char *const *references, const char *const *digests,
                        GError **error);
 gboolean msb_store_untag(MsbStore *store, const char *reference, GError **error);
-/* The names of the sandboxes made from a manifest (transfer full, may be empty). */
+/* Forget every reference to an image that nothing was made from. *entries (transfer full) are those that stay; the
+ * references that go are added to removed (of strings), which with only_look is all that happens. */
+gboolean msb_store_untag_unused(MsbStore *store, gboolean only_look, GPtrArray **entries, GPtrArray *removed,
+                                GError **error);
+/* What was made from a manifest, as "sandbox NAME" and "snapshot NAME" (transfer full, may be empty). */
 char **msb_store_users_of(MsbHome *home, const char *digest, GError **error);
 
 /* ---- msb-store-collect.c ---- */
 /* Remove what nothing leads to, if no other process takes part in the store. */
 gboolean msb_store_collect(MsbHome *home, GError **error);
-/* TRUE if every sandbox's configuration could be read: name → digest of its image. */
-GHashTable *msb_store_read_sandboxes(MsbHome *home, GError **error);
+/* Who needs which image, stopped or not: "sandbox NAME" or "snapshot NAME" → digest of the manifest. NULL if any of
+ * their descriptions cannot be read. */
+GHashTable *msb_store_read_users(MsbHome *home, GError **error);
+
+/* Bytes on disk of what these entries (element-type MsbStoreEntry) and the users of images lead to, and of the rest,
+ * with the number of its files. */
+typedef struct {
+    guint64 used, unused;
+    guint unused_blobs, unused_layers;
+} MsbStoreUse;
+gboolean msb_store_measure(MsbHome *home, const GPtrArray *entries, MsbStoreUse *use, GError **error);
 
 G_END_DECLS
 

@@ -11,7 +11,7 @@
 
 struct _MsbTransfer {
     MsbTransferFunc work;
-    GCancellable *cancellable;      /* of the workers */
+    GCancellable *cancellable; /* of the workers */
     GAsyncQueue *events;
 };
 
@@ -22,7 +22,7 @@ typedef struct {
     EventKind kind;
     char *what;
     guint64 done, total;
-    GError *error;                  /* EVENT_END */
+    GError *error; /* EVENT_END */
 } Event;
 
 static void
@@ -104,7 +104,8 @@ msb_transfer_run(const GPtrArray *jobs, guint threads, MsbTransferFunc work, Msb
     if (!pool)
         return FALSE;
     if (cancellable)
-        handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_workers), g_object_ref(inner), g_object_unref);
+        handler = g_cancellable_connect(cancellable, G_CALLBACK(cancel_workers), g_object_ref(inner),
+                                        g_object_unref);
     for (guint i = 0; i < jobs->len; i++)
         g_thread_pool_push(pool, g_ptr_array_index(jobs, i), NULL);
     first = wait_for_jobs(&transfer, jobs->len, progress, progress_data);

@@ -6,14 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd-image.h"
 #include "cmd-signals.h"
-#include "cmd.h"
 #include "ui-json.h"
 #include "ui-message.h"
 #include "ui-progress.h"
 #include "ui-table.h"
-
-#define SHORT_DIGEST 19 /* "sha256:" and 12 digits */
 
 static char *arg_input;
 static char *arg_tag;
@@ -189,7 +187,7 @@ ls_table(void)
 static void
 ls_row(UiTable *table, gpointer image)
 {
-    g_autofree char *digest = g_strndup(msb_image_get_digest(image), SHORT_DIGEST);
+    g_autofree char *digest = g_strndup(msb_image_get_digest(image), CMD_SHORT_DIGEST);
     g_autofree char *size = cmd_format_size(msb_image_get_size(image));
     g_autofree char *age = cmd_format_age(msb_image_get_created(image));
 
@@ -303,7 +301,7 @@ run_rm(const CmdArgs *args)
 }
 
 static const CmdOption rm_options[] = {
-    {"force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("also if a sandbox was made from it"),
+    {"force", 'f', CMD_OPTION_FLAG, &arg_force, NULL, NULL, N_("also if a sandbox or a snapshot was made from it"),
      CMD_VALUE_ANY, NULL},
     {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("do not print what was removed"),
      CMD_VALUE_ANY, NULL},
@@ -323,6 +321,7 @@ const CmdCommand cmd_image = {
     .name = "image",
     .group = CMD_GROUP_IMAGES,
     .synopsis = N_("COMMAND …"),
-    .summary = N_("Show and remove images"),
-    .children = (const CmdCommand *const[]){&image_ls, &image_inspect, &image_rm, &cmd_pull, NULL},
+    .summary = N_("Show, name and remove images"),
+    .children = (const CmdCommand *const[]){&image_ls, &image_inspect, &cmd_image_history, &cmd_image_tag,
+                                            &cmd_image_prune, &image_rm, &cmd_pull, &cmd_push, NULL},
 };

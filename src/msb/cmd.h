@@ -238,7 +238,8 @@ CmdSessionResult cmd_session_run(MsbClient *client, const char *sandbox, const C
 extern const CmdCommand cmd_run, cmd_create, cmd_start, cmd_stop, cmd_restart, cmd_rm;
 extern const CmdCommand cmd_ls, cmd_ps, cmd_inspect, cmd_logs;
 extern const CmdCommand cmd_exec, cmd_shell, cmd_attach;
-extern const CmdCommand cmd_pull, cmd_registry, cmd_load, cmd_import, cmd_image, cmd_images, cmd_rmi;
+extern const CmdCommand cmd_pull, cmd_push, cmd_registry, cmd_load, cmd_save, cmd_import;
+extern const CmdCommand cmd_image, cmd_images, cmd_rmi, cmd_df;
 extern const CmdCommand cmd_kernel, cmd_doctor, cmd_completion, cmd_volume;
 
 #endif

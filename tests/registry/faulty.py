@@ -11,7 +11,11 @@ registry, which fails as /fault/MODE/ at the front of the repository's name says
   lie       blobs have one byte changed
   long      blobs are longer than announced
   garbage   manifests are not JSON
-  elsewhere blobs redirect to another host name (localhost), which reports the headers it sees
+  elsewhere blobs redirect to another host name (localhost), which reports the headers it sees; uploads are sent there
+  upcut     the first PATCH and the first PUT of an upload are taken by half, then the connection breaks
+  up503     the first PUT of an upload gets 503
+  nomount   no blob is mounted
+  stall     blobs stop in the middle
 
 With --token, requests need a bearer token from /token, which wants user:secret; tokens are good for two requests.
 """
@@ -22,6 +26,7 @@ import json
 import re
 import socketserver
 import sys
+import threading
 import urllib.parse
 
 upstream = int(sys.argv[1])
@@ -29,6 +34,8 @@ want_token = "--token" in sys.argv
 seen = {}
 tokens = {}
 leaks = []
+requests = []
+gone = threading.Event()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -41,7 +48,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -72,9 +80,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.give_token()
         if self.path.startswith("/other/"):
             leaks.append(self.headers.get("Authorization"))
-            return self.forward("", self.path.removeprefix("/other"))
+            return self.forward("elsewhere", self.path.removeprefix("/other"))
         if self.path == "/leaks":
             return self.answer(200, json.dumps(leaks).encode())
+        if self.path == "/requests":
+            return self.answer(200, json.dumps(requests).encode())
+        requests.append("%s %s" % (self.command, self.path))
         if not self.check_token():
             return None
         match = re.match(r"/v2/fault/(\w+)/(.*)", self.path)
@@ -88,26 +99,64 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(500, b'{"errors":[{"code":"UNKNOWN","message":"it \\u001b[31mbroke"}]}')
         if mode == "garbage" and "/manifests/" in path:
             return self.answer(200, b"no json", [("Content-Type", "text/plain")])
-        if mode == "elsewhere" and "/blobs/" in path:
+        if mode == "nomount":
+            path = path.partition("?mount=")[0]
+        if mode == "elsewhere" and "/blobs/" in path and self.command == "GET":
             port = self.server.server_address[1]
             return self.answer(307, b"", [("Location", "http://localhost:%d/other%s" % (port, path))])
         return self.forward(mode, path)
 
-    do_HEAD = do_GET
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
+
+    def rewrite(self, mode, location):
+        """An upload goes on through us, with the same fault; or on another host name."""
+        path = location.partition("//")[2].partition("/")[2]
+        if mode == "elsewhere":
+            return "http://localhost:%d/other/%s" % (self.server.server_address[1], path)
+        return "/v2/fault/%s/%s" % (mode, path.removeprefix("v2/")) if mode else "/" + path
+
+    def read_body(self, mode):
+        """The body, and whether it is all of it."""
+        length = int(self.headers.get("Content-Length") or 0)
+        key = mode + self.command + self.path.partition("?")[0]
+        seen[key] = seen.get(key, 0) + 1
+        if mode == "upcut" and self.command in ("PATCH", "PUT") and length > 1000 and seen[key] == 1:
+            return self.rfile.read(length // 2), False
+        return self.rfile.read(length), True
 
     def forward(self, mode, path):
         headers = {"Accept": self.headers.get("Accept", "*/*")}
         if self.headers.get("Range") and mode != "cut0":
             headers["Range"] = self.headers["Range"]
+        body, whole = self.read_body(mode)
+        if mode == "up503" and self.command == "PUT" and "digest=" in path and seen["up503PUT" + self.path.partition("?")[0]] == 1:
+            return self.answer(503)
+        if self.headers.get("Content-Type"):
+            headers["Content-Type"] = self.headers["Content-Type"]
         conn = http.client.HTTPConnection("127.0.0.1", upstream)
-        conn.request(self.command, path, headers=headers)
+        if not whole and self.command == "PUT":
+            self.close_connection = True
+            return None
+        conn.request(self.command, path, headers=headers, body=body if self.command not in ("GET", "HEAD") else None)
         reply = conn.getresponse()
         body = reply.read()
         conn.close()
-        keep = [(n, v) for n, v in reply.getheaders() if n.lower() in ("content-type", "content-range")]
+        if not whole:
+            self.close_connection = True
+            return None
+        keep = [(n, v) for n, v in reply.getheaders()
+                if n.lower() in ("content-type", "content-range", "range", "docker-content-digest")]
+        keep += [(n, self.rewrite(mode, v)) for n, v in reply.getheaders() if n.lower() == "location"]
         blob = "/blobs/" in path
         if blob and mode == "lie" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
+        if blob and mode == "stall" and len(body) > 1000:
+            self.send_response(reply.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body[:500])
+            self.wfile.flush()
+            gone.wait()
         if blob and mode == "long":
             body += b"more"
         if blob and mode in ("cut", "cut0"):
@@ -126,6 +175,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up, or is killed, is what we are here for."""
 
 
 server = Server(("127.0.0.1", 0), Handler)
