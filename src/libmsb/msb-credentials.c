@@ -9,14 +9,21 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include "mb-cleanup.h"
+#include "mb-io.h"
 #include "msb-credentials.h"
 #include "msb-error.h"
 #include "msb-json.h"
+#include "msb-process.h"
 #include "msb-state.h"
 
 #define STORE_VERSION 1
+#define HELPER_TIMEOUT_MS 30000  /* it may ask its user to unlock something */
 #define CONFIG_MAX (4 * 1024 * 1024)
 
 static const char *const hub_names[] = {
@@ -187,6 +194,20 @@ names_of(const char *host)
     return names;
 }
 
+/* A file without a name that has this text, to be read from its beginning; -1 with error. */
+static int
+input_of(const char *text, GError **error)
+{
+    mb_autofd int fd = memfd_create("msb-input", MFD_CLOEXEC);
+    int r = fd < 0 ? -errno : mb_write_full(fd, text, strlen(text));
+
+    if (r < 0 || lseek(fd, 0, SEEK_SET) < 0) {
+        msb_error_set_errno(error, r < 0 ? -r : errno, "input of a credential helper");
+        return -1;
+    }
+    return mb_steal_fd(&fd);
+}
+
 /* `docker-credential-NAME get` reads the server on stdin and prints {"Username", "Secret"}. */
 static gboolean
 ask_helper(const char *helper, const char *server, MsbCredentials **found, GError **error)
@@ -194,7 +215,8 @@ ask_helper(const char *helper, const char *server, MsbCredentials **found, GErro
     g_autofree char *name = g_strconcat("docker-credential-", helper, NULL);
     g_autofree char *program = strchr(helper, '/') ? NULL : g_find_program_in_path(name);
     const char *argv[] = { program, "get", NULL };
-    g_autoptr(GSubprocess) child = NULL;
+    g_autoptr(GError) local = NULL;
+    mb_autofd int input = -1;
     g_autofree char *out = NULL;
     g_autoptr(JsonNode) root = NULL;
     const char *username, *secret;
@@ -202,12 +224,15 @@ ask_helper(const char *helper, const char *server, MsbCredentials **found, GErro
 
     if (!program)
         return msb_error_set(error, MSB_ERROR_NOT_FOUND, "the credential helper '%s' is not in PATH", name);
-    child = g_subprocess_newv(argv, G_SUBPROCESS_FLAGS_STDIN_PIPE | G_SUBPROCESS_FLAGS_STDOUT_PIPE |
-                              G_SUBPROCESS_FLAGS_STDERR_SILENCE, error);
-    if (!child || !g_subprocess_communicate_utf8(child, server, NULL, &out, NULL, error))
+    input = input_of(server, error);
+    if (input < 0)
         return FALSE;
-    if (!g_subprocess_get_successful(child))
-        return TRUE;            /* it has nothing for this server */
+    if (!msb_process_run_with_input(argv, input, HELPER_TIMEOUT_MS, &out, &local)) {
+        if (g_error_matches(local, MSB_ERROR, MSB_ERROR_FAILED))
+            return TRUE;        /* it has nothing for this server */
+        g_propagate_error(error, g_steal_pointer(&local));
+        return FALSE;
+    }
     root = msb_json_parse(name, out, strlen(out), error);
     if (!root)
         return FALSE;

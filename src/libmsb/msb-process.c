@@ -330,6 +330,12 @@ collect(int fds[2], GString *texts[2], gint64 deadline)
 gboolean
 msb_process_run(const char *const *argv, gint timeout_ms, char **out, GError **error)
 {
+    return msb_process_run_with_input(argv, -1, timeout_ms, out, error);
+}
+
+gboolean
+msb_process_run_with_input(const char *const *argv, int input_fd, gint timeout_ms, char **out, GError **error)
+{
     MsbSpawn spawn = MSB_SPAWN_INIT;
     mb_autofd int out_r = -1, err_r = -1, pidfd = -1;
     g_autoptr(GString) out_text = g_string_new(NULL), err_text = g_string_new(NULL);
@@ -350,6 +356,7 @@ msb_process_run(const char *const *argv, gint timeout_ms, char **out, GError **e
     fds[0] = out_r = p[0];
     fds[1] = err_r = q[0];
     spawn.argv = argv;
+    spawn.stdin_fd = input_fd;
     spawn.stdout_fd = p[1];
     spawn.stderr_fd = q[1];
     started = msb_process_spawn(&spawn, &pid, &pidfd, error);

@@ -45,6 +45,9 @@ char *msb_process_describe_status(int status);
 /* Run to the end; stdout (may be NULL) is collected up to 1 MiB, stderr goes into the message of a failure
  * (non-zero exit). The child is killed when timeout_ms passes. */
 gboolean msb_process_run(const char *const *argv, gint timeout_ms, char **out, GError **error);
+/* The same with a standard input (stays open; -1 = /dev/null). */
+gboolean msb_process_run_with_input(const char *const *argv, int input_fd, gint timeout_ms, char **out,
+                                    GError **error);
 
 G_END_DECLS
 
