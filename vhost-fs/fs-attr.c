@@ -243,6 +243,7 @@ fs_op_setattr(struct fs_req *req)
     const struct fuse_setattr_in *in = FS_ARG(req, struct fuse_setattr_in);
     fs_auto_node struct fs_node_ref node = {req->fs, fs_node_get(req->fs, req->hdr.nodeid)};
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    fs_auto_quota struct fs_quota_op quota = {.q = NULL};
     struct fs *fs = req->fs;
     int r;
 
@@ -251,8 +252,11 @@ fs_op_setattr(struct fs_req *req)
     if (fs->single && node.node == fs->root)
         return -EPERM;
     r = attr_fd(fs, node.node, in->valid & FATTR_FH, in->fh, &fd);
+    if (r == 0)
+        r = fs_quota_begin(&quota, fs->quota, 0, 0);
     if (r < 0)
         return r;
+    fs_quota_touch(&quota, fd.fd);
     /* Who is not of the file's group loses its set-group-ID by chown(), whatever it means. */
     if (in->valid & (FATTR_UID | FATTR_GID) && !(in->valid & FATTR_MODE) && req->hdr.uid != 0 &&
         (fs->config.stat_virt != FS_STAT_OFF || fs->euid == 0)) {

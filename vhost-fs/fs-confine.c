@@ -38,8 +38,8 @@ static const int syscalls[] = {
     /* data */
     SYS_copy_file_range, SYS_fallocate, SYS_fdatasync, SYS_fsync, SYS_ftruncate, SYS_lseek, SYS_pread64,
     SYS_preadv, SYS_preadv2, SYS_pwrite64, SYS_pwritev, SYS_pwritev2, SYS_syncfs, SYS_truncate,
-    /* locks, pending requests, limits */
-    SYS_flock, SYS_ppoll, SYS_prlimit64,
+    /* locks, pending requests, limits, the account of a quota */
+    SYS_flock, SYS_inotify_add_watch, SYS_inotify_rm_watch, SYS_msync, SYS_ppoll, SYS_prlimit64,
 #ifdef SYS_poll
     SYS_poll,
 #endif
@@ -81,12 +81,12 @@ fs_confine(struct fs *fs, const int *fds, unsigned n_fds, struct mb_confine_repo
     };
     fs_auto_fd struct fs_fd root = FS_FD_NONE;
 
-    if (!fs_node_fd_ready(fs, fs->root, &root) || n_fds + 2 > MAX_FDS)
+    if (!fs_node_fd_ready(fs, fs->root, &root) || n_fds + 2 + FS_QUOTA_FDS > MAX_FDS)
         return -1;
     memcpy(keep, fds, n_fds * sizeof(*fds));
     keep[n_fds] = fs->proc_fd;
     keep[n_fds + 1] = fs->sync_fd;
-    policy.n_fds = n_fds + 2;
+    policy.n_fds = n_fds + 2 + fs_quota_fds(fs->quota, keep + n_fds + 2);
     path = (struct mb_confine_path){
         .fd = root.fd,
         .access = fs->config.read_only ? MB_CONFINE_READ : MB_CONFINE_READ_WRITE,

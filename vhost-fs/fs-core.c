@@ -20,8 +20,8 @@
 
 #include "fs-inode-priv.h"
 #include "fs-path.h"
-#include "mb-cleanup.h"
 #include "fs-req.h"
+#include "mb-cleanup.h"
 
 /* Descriptors left to the rest of the process. */
 #define RESERVED_FDS 256u
@@ -29,11 +29,8 @@
 
 #define XFS_MAGIC 0x58465342
 
-static int fail(char *err, int error, const char *fmt, ...) MB_PRINTF(3, 4);
-
-/* "<what>: <cause>" to err; returns error. */
-static int
-fail(char *err, int error, const char *fmt, ...)
+int
+fs_fail(char *err, int error, const char *fmt, ...)
 {
     va_list ap;
     int n;
@@ -105,14 +102,14 @@ open_single(struct fs *fs, const char *path, int *fd, char *err)
     int r;
 
     if (!copy)
-        return fail(err, -ENOMEM, "share '%s'", path);
+        return fs_fail(err, -ENOMEM, "share '%s'", path);
     slash = strrchr(copy, '/');
     fs->single = strdup(slash ? slash + 1 : copy);
     if (!fs->single)
-        return fail(err, -ENOMEM, "share '%s'", path);
+        return fs_fail(err, -ENOMEM, "share '%s'", path);
     r = fs_name_check(fs->single, strlen(fs->single));
     if (r < 0)
-        return fail(err, r, "share '%s'", path);
+        return fs_fail(err, r, "share '%s'", path);
     if (slash)
         slash[slash == copy ? 1 : 0] = 0;
     r = fs_path_open_root(slash ? copy : ".", fs->config.follow_root_symlinks, fd);
@@ -120,7 +117,7 @@ open_single(struct fs *fs, const char *path, int *fd, char *err)
         r = fs_path_stat(*fd, fs->single, &stx);
     if (r == 0 && !S_ISREG(stx.stx_mode))
         r = S_ISLNK(stx.stx_mode) ? -ELOOP : S_ISDIR(stx.stx_mode) ? -EISDIR : -EINVAL;
-    return r < 0 ? fail(err, r, "share the file '%s'", path) : 0;
+    return r < 0 ? fs_fail(err, r, "share the file '%s'", path) : 0;
 }
 
 static int
@@ -133,10 +130,10 @@ open_share(struct fs *fs, const struct fs_config *config, int *fd, char *err)
         return open_single(fs, config->shared_file, fd, err);
     r = fs_path_open_root(config->shared_dir, config->follow_root_symlinks, fd);
     if (r == -ELOOP)
-        return fail(err, r, "share '%s': a part of this path is a symbolic link", config->shared_dir);
+        return fs_fail(err, r, "share '%s': a part of this path is a symbolic link", config->shared_dir);
     if (r == 0 && fstat(*fd, &st) == 0 && !S_ISDIR(st.st_mode))
         r = -ENOTDIR;
-    return r < 0 ? fail(err, r, "share '%s'", config->shared_dir) : 0;
+    return r < 0 ? fs_fail(err, r, "share '%s'", config->shared_dir) : 0;
 }
 
 /* strict: the attribute must work where the guest will need it. */
@@ -155,7 +152,7 @@ check_identity(struct fs *fs, int root_fd, const char *path, char *err)
     } else {
         r = fs_ident_probe(fs, &root);
     }
-    return r < 0 ? fail(err, r, "share '%s': its filesystem does not take the extended attribute "
+    return r < 0 ? fs_fail(err, r, "share '%s': its filesystem does not take the extended attribute "
                                 "that stat-virt=strict needs", path) : 0;
 }
 
@@ -193,10 +190,10 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
         return r;
     fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fs->proc_fd < 0 || fchdir(fs->proc_fd) < 0)
-        return fail(err, -errno, "open '/proc/self/fd'");
+        return fs_fail(err, -errno, "open '/proc/self/fd'");
     fs->sync_fd = fs_path_open_dir(root_fd);
     if (fs->sync_fd < 0)
-        return fail(err, fs->sync_fd, "open '%s'", path);
+        return fs_fail(err, fs->sync_fd, "open '%s'", path);
     r = check_identity(fs, root_fd, path, err);
     if (r < 0)
         return r;
@@ -208,7 +205,10 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
         r = fs_locks_init(&fs->locks, max_fds / 2);
     if (r == 0)
         r = make_root(fs, mb_steal_fd(&root_fd));
-    return r < 0 ? fail(err, r, "share '%s'", path) : 0;
+    if (r < 0)
+        return fs_fail(err, r, "share '%s'", path);
+    /* What cannot change takes no part. */
+    return config->read_only ? 0 : fs_quota_open(fs, &config->quota, fs->sync_fd, &fs->quota, err);
 }
 
 int
@@ -218,10 +218,11 @@ fs_new(const struct fs_config *config, struct fs **ret, char *err)
     int r;
 
     if (!fs)
-        return fail(err, -ENOMEM, "share");
+        return fs_fail(err, -ENOMEM, "share");
     fs->config = *config;
     fs->config.shared_dir = NULL;
     fs->config.shared_file = NULL;
+    fs->config.quota.dir = NULL;
     fs->proc_fd = -1;
     fs->sync_fd = -1;
     fs->euid = geteuid();
@@ -263,6 +264,7 @@ fs_free(struct fs *fs)
     fs_handles_destroy(fs);
     fs_nodes_destroy(fs);
     fs_locks_destroy(&fs->locks);
+    fs_quota_close(fs->quota);
     mb_close(fs->proc_fd);
     mb_close(fs->sync_fd);
     free(fs->single);

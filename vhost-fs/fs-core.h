@@ -24,6 +24,7 @@
 #include "fs-identity.h"
 #include "fs-inode.h"
 #include "fs-lock.h"
+#include "fs-quota.h"
 #include "mb-macros.h"
 
 enum fs_cache {
@@ -43,6 +44,7 @@ struct fs_config {
     uint32_t owner_uid, owner_gid;
     uint32_t map_uid, map_gid;  /* otherwise: what the process's own user shows as */
     enum fs_cache cache;
+    struct fs_quota_config quota;
     uint32_t max_nodes;         /* 0: FS_MAX_NODES */
     uint32_t max_fds;           /* descriptors for nodes, as many again for open files; 0: from RLIMIT_NOFILE */
 
@@ -72,6 +74,7 @@ struct fs {
     struct fs_nodes nodes;
     struct fs_handles handles;
     struct fs_locks locks;
+    struct fs_quota *quota;     /* NULL: none */
     struct fs_node *root;
 };
 
@@ -83,6 +86,9 @@ struct fs {
  */
 int fs_new(const struct fs_config *config, struct fs **fs, char *err) MB_MUST_CHECK;
 #define FS_ERR_MAX 512
+
+/* "<what>: <cause>" to err (FS_ERR_MAX bytes); returns error. */
+int fs_fail(char *err, int error, const char *fmt, ...) MB_PRINTF(3, 4);
 
 /* No request may be running. */
 void fs_free(struct fs *fs);

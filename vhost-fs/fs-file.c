@@ -63,6 +63,7 @@ open_node(struct fs_req *req, struct fs_node *node, uint32_t guest_flags, bool k
 {
     struct fs *fs = req->fs;
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    struct fs_quota_op quota = {.q = NULL};
     int flags = (int)(guest_flags & GUEST_FLAGS);
     int new_fd, r;
 
@@ -77,9 +78,16 @@ open_node(struct fs_req *req, struct fs_node *node, uint32_t guest_flags, bool k
         return r;
     if (fs->config.read_only)
         flags |= O_NOATIME;
+    if (flags & O_TRUNC && fs->quota) {
+        r = fs_quota_begin(&quota, fs->quota, 0, 0);
+        if (r < 0)
+            return r;
+        fs_quota_touch(&quota, fd.fd);
+    }
     new_fd = fs_path_reopen(fs, fd.fd, flags);
     if (new_fd == -EPERM && flags & O_NOATIME)
         new_fd = fs_path_reopen(fs, fd.fd, flags & ~O_NOATIME);
+    fs_quota_end(&quota);
     return new_fd < 0 ? new_fd : fs_handle_new(fs, node, new_fd, flags, false, fh);
 }
 
@@ -166,7 +174,7 @@ open_existing(struct fs_req *req, const struct fs_dir_ref *dir, const char *name
 }
 
 static int
-create_file(struct fs_req *req, const struct fs_dir_ref *dir, const char *name, const struct fuse_create_in *in)
+create_file(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fuse_create_in *in)
 {
     struct fs *fs = req->fs;
     int flags = (int)(in->flags & GUEST_FLAGS & ~(unsigned)O_TRUNC);
@@ -175,15 +183,23 @@ create_file(struct fs_req *req, const struct fs_dir_ref *dir, const char *name, 
     int r;
 
     r = fs_new_identity(req, dir, S_IFREG | (in->mode & 07777), in->umask, 0, &id);
+    if (r == 0)
+        r = fs_dir_change(dir, 1);
     if (r < 0)
         return r;
     fd.fd = fs_path_create(fs, dir->fd.fd, name, flags, fs_new_host_mode(fs, &id));
-    if (fd.fd < 0)
+    if (fd.fd < 0) {
+        fs_quota_end(&dir->quota);
         return fd.fd;
+    }
     fd.real = true;
     r = fs_new_apply(fs, &fd, &id);
-    if (r < 0) {
+    if (r == 0)
+        fs_quota_new(&dir->quota, fd.fd);
+    else
         fs_new_undo(dir, name, &fd, 0);
+    fs_quota_end(&dir->quota);
+    if (r < 0) {
         close(fd.fd);
         return r;
     }
@@ -236,6 +252,8 @@ fs_op_tmpfile(struct fs_req *req)
         r = fs_dir_get(fs, req->hdr.nodeid, NULL, true, &dir);
     if (r == 0)
         r = fs_new_identity(req, &dir, S_IFREG | (in->mode & 07777), in->umask, 0, &id);
+    if (r == 0)
+        r = fs_dir_change(&dir, 1);
     if (r < 0)
         return r;
     fd.fd = openat(dir.fd.fd, ".", O_TMPFILE | O_CLOEXEC | flags | (int)(in->flags & O_EXCL),
@@ -248,6 +266,7 @@ fs_op_tmpfile(struct fs_req *req)
         close(fd.fd);
         return r;
     }
+    fs_quota_new(&dir.quota, fd.fd);
     return reply_new_file(req, &dir, NULL, fd.fd, flags, &id);
 }
 

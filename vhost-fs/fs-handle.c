@@ -75,6 +75,8 @@ fs_handle_put(struct fs_handle *handle)
 
     if (atomic_fetch_sub_explicit(&handle->slot.refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (fs->quota)
+        fs_quota_release(fs->quota, handle);
     pthread_mutex_lock(fs_node_lock(fs, node));
     for (link = &node->handles; *link != handle;)
         link = &(*link)->next;

@@ -38,6 +38,7 @@ struct fs_handle {
     bool append;
     bool sync;                  /* every write reaches the disk: it waits */
     int fd;                     /* -1: the root of a single-file share */
+    _Atomic uint64_t quota_pin; /* fs-quota.c: what is known of the file for its account */
     struct fs_dir_stream dir;
 };
 

@@ -96,6 +96,24 @@ fs_op_destroy(struct fs_req *req)
     return 0;
 }
 
+/* The limits instead of the host's filesystem; but no more is free than there is. */
+static void
+statfs_of_quota(struct fs_quota *quota, struct fuse_kstatfs *st)
+{
+    struct fs_quota_stat q;
+
+    fs_quota_stat(quota, &q);
+    if (q.have_bytes && st->frsize) {
+        st->blocks = q.bytes / st->frsize;
+        st->bavail = MB_MIN(st->bavail, q.bytes_free / st->frsize);
+        st->bfree = st->bavail;
+    }
+    if (q.have_inodes) {
+        st->files = q.inodes;
+        st->ffree = MB_MIN(st->ffree, q.inodes_free);
+    }
+}
+
 int
 fs_op_statfs(struct fs_req *req)
 {
@@ -123,6 +141,8 @@ fs_op_statfs(struct fs_req *req)
         .namelen = (uint32_t)MB_MIN((uint64_t)st.f_namelen, (uint64_t)NAME_MAX),
         .frsize = (uint32_t)st.f_frsize,
     };
+    if (req->fs->quota)
+        statfs_of_quota(req->fs->quota, &out->st);
     return 0;
 }
 

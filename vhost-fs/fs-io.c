@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -119,6 +120,21 @@ write_some(struct fs_req *req, const struct fs_handle *handle, uint64_t offset, 
     return put < 0 ? -errno : put;
 }
 
+/* As much as the quota has room for. */
+static ssize_t
+write_within_quota(struct fs_req *req, struct fs_handle *handle, uint64_t offset, size_t len)
+{
+    struct fs_quota *quota = req->fs->quota;
+    int64_t reserved = fs_quota_write_begin(quota, handle, offset, &len);
+    ssize_t put;
+
+    if (reserved < 0)
+        return reserved;
+    put = write_some(req, handle, offset, len);
+    fs_quota_write_end(quota, handle, reserved);
+    return put;
+}
+
 int
 fs_op_write(struct fs_req *req)
 {
@@ -143,7 +159,8 @@ fs_op_write(struct fs_req *req)
         if (r < 0)
             return r;
     }
-    put = write_some(req, handle, in->offset, in->size);
+    put = MB_UNLIKELY(req->fs->quota) ? write_within_quota(req, handle, in->offset, in->size)
+                                      : write_some(req, handle, in->offset, in->size);
     if (put < 0)
         return (int)put;
     ((struct fuse_write_out *)fs_req_reply(req, sizeof(struct fuse_write_out)))->size = (uint32_t)put;
@@ -169,7 +186,9 @@ fs_op_fallocate(struct fs_req *req)
     const struct fuse_fallocate_in *in = FS_ARG(req, struct fuse_fallocate_in);
     const uint32_t modes = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE |
                            FALLOC_FL_ZERO_RANGE | FALLOC_FL_INSERT_RANGE | FALLOC_FL_UNSHARE_RANGE;
+    const uint32_t freeing = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
     fs_auto_handle struct fs_handle *handle = NULL;
+    fs_auto_quota struct fs_quota_op quota = {.q = NULL};
     int r = get_file(req, req->hdr.nodeid, in->fh, &handle);
 
     if (r < 0)
@@ -183,6 +202,10 @@ fs_op_fallocate(struct fs_req *req)
     r = kill_suid(req, handle);
     if (r < 0)
         return r;
+    r = fs_quota_begin(&quota, req->fs->quota, in->mode & freeing ? 0 : in->length, 0);
+    if (r < 0)
+        return r;
+    fs_quota_touch(&quota, handle->fd);
     do {
         r = fallocate(handle->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length);
     } while (r < 0 && errno == EINTR);
@@ -208,12 +231,33 @@ fs_op_lseek(struct fs_req *req)
     return 0;
 }
 
+/* Reserve for what there is to copy; less than was asked for when there is no room for all of it. */
+static int
+begin_copy(struct fs_quota *quota, const struct fs_handle *from, uint64_t offset, size_t *len,
+           struct fs_quota_op *op)
+{
+    const size_t least = 65536;
+    struct stat st;
+    int r;
+
+    if (!quota)
+        return 0;
+    if (fstat(from->fd, &st) < 0)
+        return -errno;
+    *len = (size_t)MB_MIN((uint64_t)*len, (uint64_t)st.st_size > offset ? (uint64_t)st.st_size - offset : 0);
+    /* A block at either end is for what is not aligned. */
+    for (r = fs_quota_begin(op, quota, *len + 8192, 0); r == -ENOSPC && *len > least; *len /= 2)
+        r = fs_quota_begin(op, quota, *len / 2 + 8192, 0);
+    return r;
+}
+
 int
 fs_op_copy_file_range(struct fs_req *req)
 {
     const struct fuse_copy_file_range_in *in = FS_ARG(req, struct fuse_copy_file_range_in);
     fs_auto_handle struct fs_handle *from = NULL;
     fs_auto_handle struct fs_handle *to = NULL;
+    fs_auto_quota struct fs_quota_op quota = {.q = NULL};
     off_t off_in = (off_t)in->off_in, off_out = (off_t)in->off_out;
     size_t len = MB_MIN(in->len, UINT64_C(0x7ffff000));
     ssize_t done;
@@ -233,6 +277,10 @@ fs_op_copy_file_range(struct fs_req *req)
     r = kill_suid(req, to);
     if (r < 0)
         return r;
+    r = begin_copy(req->fs->quota, from, in->off_in, &len, &quota);
+    if (r < 0)
+        return r;
+    fs_quota_touch(&quota, to->fd);
     do {
         done = copy_file_range(from->fd, &off_in, to->fd, &off_out, len, 0);
     } while (done < 0 && errno == EINTR);

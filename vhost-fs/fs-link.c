@@ -33,7 +33,7 @@ name_and_dir(struct fs_req *req, size_t offset, uint64_t nodeid, const char **na
 
 /* Give what was just made as name its identity, and answer with it. */
 static int
-complete_new(struct fs_req *req, const struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
+complete_new(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
 {
     struct fs_fd fd = FS_FD_NONE;
     int r;
@@ -47,11 +47,12 @@ complete_new(struct fs_req *req, const struct fs_dir_ref *dir, const char *name,
         close(fd.fd);
         return r;
     }
+    fs_quota_new(&dir->quota, fd.fd);
     return fs_new_entry(dir, name, fd.fd, id, fs_req_reply(req, sizeof(struct fuse_entry_out)));
 }
 
 static int
-mknod_regular(struct fs_req *req, const struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
+mknod_regular(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
 {
     int fd = fs_path_create(req->fs, dir->fd.fd, name, O_WRONLY, fs_new_host_mode(req->fs, id));
 
@@ -63,7 +64,7 @@ mknod_regular(struct fs_req *req, const struct fs_dir_ref *dir, const char *name
 
 /* stat-virt off: only root's process makes what the host then has. */
 static int
-mknod_host(struct fs_req *req, const struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
+mknod_host(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
 {
     dev_t dev = makedev((id->rdev >> 8) & 0xfff, (id->rdev & 0xff) | (id->rdev >> 12 & 0xfff00));
 
@@ -89,6 +90,8 @@ fs_op_mknod(struct fs_req *req)
     r = name_and_dir(req, sizeof(*in), req->hdr.nodeid, &name, NULL, &dir);
     if (r == 0)
         r = fs_new_identity(req, &dir, mode, in->umask, in->rdev, &id);
+    if (r == 0)
+        r = fs_dir_change(&dir, 1);
     if (r < 0)
         return r;
     if (S_ISREG(mode))
@@ -112,11 +115,26 @@ fs_op_mkdir(struct fs_req *req)
     /* As mkdir(2): of the high bits only the sticky one is the caller's to give. */
     if (r == 0)
         r = fs_new_identity(req, &dir, S_IFDIR | (in->mode & 01777), in->umask, 0, &id);
+    if (r == 0)
+        r = fs_dir_change(&dir, 1);
     if (r < 0)
         return r;
     if (mkdirat(dir.fd.fd, name, fs_new_host_mode(req->fs, &id)) < 0)
         return -errno;
     return complete_new(req, &dir, name, &id);
+}
+
+/* A link that has no identity of its own to write. */
+static int
+reply_new_link(struct fs_req *req, struct fs_dir_ref *dir, const char *name)
+{
+    if (req->fs->quota) {
+        mb_autofd int fd = fs_path_open(req->fs, dir->fd.fd, name);
+
+        if (fd >= 0)
+            fs_quota_new(&dir->quota, fd);
+    }
+    return fs_lookup_name(dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
 }
 
 int
@@ -139,6 +157,8 @@ fs_op_symlink(struct fs_req *req)
     if (strlen(target) >= PATH_MAX)
         return -ENAMETOOLONG;
     r = fs_new_identity(req, &dir, S_IFLNK | 0777, 0, 0, &id);
+    if (r == 0)
+        r = fs_dir_change(&dir, 1);
     if (r < 0)
         return r;
     if (req->fs->config.stat_virt == FS_STAT_STRICT) {
@@ -149,7 +169,7 @@ fs_op_symlink(struct fs_req *req)
         return -errno;
     if (req->fs->config.stat_virt == FS_STAT_OFF)
         return complete_new(req, &dir, name, &id);
-    return fs_lookup_name(&dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
+    return reply_new_link(req, &dir, name);
 }
 
 /* A link that is a regular file on the host. */
@@ -221,9 +241,17 @@ fs_op_link(struct fs_req *req)
     r = fs_node_fd(req->fs, node.node, &fd);
     if (r < 0)
         return r;
+    r = fs_dir_change(&dir, 0);
+    if (r < 0)
+        return r;
+    fs_quota_touch(&dir.quota, fd.fd);
     path = fs_path_of_fd(fd.fd);
-    if (linkat(req->fs->proc_fd, path.s, dir.fd.fd, name, AT_SYMLINK_FOLLOW) < 0)
-        return -errno;
+    r = linkat(req->fs->proc_fd, path.s, dir.fd.fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+    if (r == 0)
+        fs_quota_linked(&dir.quota, fd.fd);
+    fs_quota_end(&dir.quota);
+    if (r < 0)
+        return r;
     return fs_lookup_name(&dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
 }
 
@@ -243,9 +271,21 @@ keep_victim(const struct fs_dir_ref *dir, const char *name)
         fs_node_keep(dir->fs, node.node, S_ISDIR(stx.stx_mode) || stx.stx_nlink == 1);
 }
 
+/* With a quota, what name means is touched: its descriptor, or -1. It has to live until the end of op. */
+static int
+touch_victim(struct fs_quota_op *op, const struct fs_dir_ref *dir, const char *name)
+{
+    int fd = op->q ? fs_path_open(dir->fs, dir->fd.fd, name) : -1;
+
+    if (fd >= 0)
+        fs_quota_touch(op, fd);
+    return fd;
+}
+
 static int
 remove_name(struct fs_req *req, int flags)
 {
+    mb_autofd int charged = -1;
     fs_auto_dir struct fs_dir_ref dir = {.fd = FS_FD_NONE};
     const char *name;
     int r;
@@ -254,7 +294,15 @@ remove_name(struct fs_req *req, int flags)
     if (r < 0)
         return r;
     keep_victim(&dir, name);
-    return unlinkat(dir.fd.fd, name, flags) < 0 ? -errno : 0;
+    r = fs_dir_change(&dir, 0);
+    if (r < 0)
+        return r;
+    charged = touch_victim(&dir.quota, &dir, name);
+    r = unlinkat(dir.fd.fd, name, flags) < 0 ? -errno : 0;
+    if (r == 0)
+        fs_quota_gone(&dir.quota, charged);
+    fs_quota_end(&dir.quota);
+    return r;
 }
 
 int
@@ -286,6 +334,7 @@ note_place(const struct fs_dir_ref *dir, const char *name)
 static int
 rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t flags)
 {
+    mb_autofd int charged = -1;
     fs_auto_dir struct fs_dir_ref from = {.fd = FS_FD_NONE};
     fs_auto_dir struct fs_dir_ref to = {.fd = FS_FD_NONE};
     const char *old_name, *new_name;
@@ -304,8 +353,18 @@ rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t fla
         return r;
     if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
         keep_victim(&to, new_name);
-    if (renameat2(from.fd.fd, old_name, to.fd.fd, new_name, flags) < 0)
-        return -errno;
+    r = fs_dir_change(&from, 0);
+    if (r < 0)
+        return r;
+    fs_quota_touch(&from.quota, to.fd.fd);
+    if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
+        charged = touch_victim(&from.quota, &to, new_name);
+    r = renameat2(from.fd.fd, old_name, to.fd.fd, new_name, flags) < 0 ? -errno : 0;
+    if (r == 0)
+        fs_quota_gone(&from.quota, charged);
+    fs_quota_end(&from.quota);
+    if (r < 0)
+        return r;
     note_place(&to, new_name);
     if (flags & RENAME_EXCHANGE)
         note_place(&from, old_name);

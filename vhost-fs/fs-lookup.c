@@ -56,9 +56,21 @@ fs_dir_get(struct fs *fs, uint64_t nodeid, const char *name, bool change, struct
     return r;
 }
 
+int
+fs_dir_change(struct fs_dir_ref *dir, unsigned inodes)
+{
+    /* One block for the directory, one for what is made. */
+    int r = fs_quota_begin(&dir->quota, dir->fs->quota, inodes ? 8192 : 0, inodes);
+
+    if (r == 0)
+        fs_quota_touch(&dir->quota, dir->fd.fd);
+    return r;
+}
+
 void
 fs_dir_put(struct fs_dir_ref *dir)
 {
+    fs_quota_end(&dir->quota);
     fs_fd_put(&dir->fd);
     if (dir->node)
         fs_node_put(dir->fs, dir->node);

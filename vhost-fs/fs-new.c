@@ -105,7 +105,7 @@ fs_new_undo(const struct fs_dir_ref *dir, const char *name, const struct fs_fd *
 
 /* For filesystems without O_TMPFILE: the name appears first, empty and with the fallback owner. */
 static int
-whole_file_by_name(const struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
+whole_file_by_name(struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
                    const struct fs_ident *id)
 {
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
@@ -120,11 +120,13 @@ whole_file_by_name(const struct fs_dir_ref *dir, const char *name, const void *c
         r = fs_new_apply(dir->fs, &fd, id);
     if (r < 0)
         fs_new_undo(dir, name, &fd, 0);
+    else
+        fs_quota_new(&dir->quota, fd.fd);
     return r;
 }
 
 int
-fs_new_whole_file(const struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
+fs_new_whole_file(struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
                   const struct fs_ident *id)
 {
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
@@ -146,5 +148,7 @@ fs_new_whole_file(const struct fs_dir_ref *dir, const char *name, const void *co
         if (linkat(dir->fs->proc_fd, path.s, dir->fd.fd, name, AT_SYMLINK_FOLLOW) < 0)
             r = -errno;
     }
+    if (r == 0)
+        fs_quota_new(&dir->quota, fd.fd);
     return r;
 }

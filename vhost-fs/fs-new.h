@@ -35,7 +35,7 @@ int fs_new_entry(const struct fs_dir_ref *dir, const char *name, int path_fd, co
 void fs_new_undo(const struct fs_dir_ref *dir, const char *name, const struct fs_fd *fd, int unlink_flags);
 
 /* Make a regular file with content and identity appear as name at once. 0 or -errno. */
-int fs_new_whole_file(const struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
+int fs_new_whole_file(struct fs_dir_ref *dir, const char *name, const void *content, size_t len,
                       const struct fs_ident *id) MB_MUST_CHECK;
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "fs-inode.h"
+#include "fs-quota.h"
 #include "fs-req.h"
 
 #define FS_OP_WAIT 1            /* would block and must not: run again where it may */
@@ -83,9 +84,14 @@ struct fs_dir_ref {
     struct fs *fs;
     struct fs_node *node;
     struct fs_fd fd;
+    struct fs_quota_op quota;   /* of the change that is going on, see fs_dir_change() */
 };
 int fs_dir_get(struct fs *fs, uint64_t nodeid, const char *name, bool change, struct fs_dir_ref *dir) MB_MUST_CHECK;
 void fs_dir_put(struct fs_dir_ref *dir);
+
+/* The directory is about to change, by an operation that may make inodes new files and a few blocks;
+ * fs_dir_put() ends it. 0 or -ENOSPC. */
+int fs_dir_change(struct fs_dir_ref *dir, unsigned inodes) MB_MUST_CHECK;
 #define fs_auto_dir MB_CLEANUP(fs_dir_put)
 
 /* Look name up in dir: fills the entry and counts one look-up. *node (may be NULL) gets a reference. */

@@ -27,6 +27,10 @@ enum {
     OPT_NO_OPENAT2,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
+    OPT_QUOTA,
+    OPT_QUOTA_DIR,
+    OPT_QUOTA_INODES,
+    OPT_QUOTA_RECOUNT,
     OPT_READ_ONLY,
     OPT_SHARED_DIR,
     OPT_SHARED_FILE,
@@ -47,6 +51,10 @@ static const struct option long_options[] = {
     {"no-openat2", no_argument, NULL, OPT_NO_OPENAT2},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
+    {"quota", required_argument, NULL, OPT_QUOTA},
+    {"quota-dir", required_argument, NULL, OPT_QUOTA_DIR},
+    {"quota-inodes", required_argument, NULL, OPT_QUOTA_INODES},
+    {"quota-recount", no_argument, NULL, OPT_QUOTA_RECOUNT},
     {"read-only", no_argument, NULL, OPT_READ_ONLY},
     {"shared-dir", required_argument, NULL, OPT_SHARED_DIR},
     {"shared-file", required_argument, NULL, OPT_SHARED_FILE},
@@ -76,6 +84,10 @@ static const char *const help[] = {
     "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
     "                        0 to 1000 (default: 50)",
     "  --max-inodes=N        files that the guest may know at a time (default: 1048576)",
+    "  --quota=SIZE          let all files together have at most SIZE allocated (K, M, G, T)",
+    "  --quota-inodes=N      let there be at most N files",
+    "  --quota-dir=DIR       where the account is that all servers of the share have in common",
+    "  --quota-recount       count what is there, though the account was left in order",
     "  --mount=DIR           serve this host instead of a guest: mount the share on DIR (root only)",
     "  --no-openat2          find files as on kernels without openat2()",
     "  --print-confinement   confine the process, print what was applied as JSON, exit",
@@ -163,6 +175,25 @@ set_mode(struct fs_config *config, int val, const char *arg)
 }
 
 static int
+set_quota(struct fs_quota_config *quota, int val, const char *arg)
+{
+    switch (val) {
+    case OPT_QUOTA:
+        return mb_parse_size(arg, &quota->bytes) == 0 && quota->bytes > 0 && quota->bytes <= INT64_MAX
+                   ? 0 : bad_value("quota", arg, "a size, such as 500M");
+    case OPT_QUOTA_DIR:
+        quota->dir = arg;
+        return 0;
+    case OPT_QUOTA_INODES:
+        return mb_parse_u64(arg, &quota->inodes) == 0 && quota->inodes > 0 && quota->inodes <= INT64_MAX
+                   ? 0 : bad_value("quota-inodes", arg, "a number above 0");
+    default:
+        quota->recount = true;
+        return 0;
+    }
+}
+
+static int
 set_option(void *opaque, int val, const char *arg)
 {
     struct fs_options *o = opaque;
@@ -192,6 +223,11 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_PRINT_CONFINEMENT:
         o->print_confinement = true;
         return 0;
+    case OPT_QUOTA:
+    case OPT_QUOTA_DIR:
+    case OPT_QUOTA_INODES:
+    case OPT_QUOTA_RECOUNT:
+        return set_quota(&o->config.quota, val, arg);
     case OPT_READ_ONLY:
         o->config.read_only = true;
         return 0;
@@ -237,6 +273,14 @@ check(struct fs_options *o)
     }
     if (o->config.stat_virt == FS_STAT_OFF && (o->config.host_perms == FS_PERMS_MIRROR || o->have_uid)) {
         mb_error("--stat-virt=off shows what the host has: --host-perms=mirror, --uid and --gid do not go with it");
+        return -1;
+    }
+    if (!o->config.quota.dir && (o->config.quota.bytes || o->config.quota.inodes || o->config.quota.recount)) {
+        mb_error("--quota and --quota-inodes need --quota-dir, where the account is kept");
+        return -1;
+    }
+    if (o->config.quota.dir && o->config.shared_file) {
+        mb_error("a quota goes with --shared-dir");
         return -1;
     }
     o->config.have_owner = o->have_uid;

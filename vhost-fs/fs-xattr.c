@@ -163,6 +163,7 @@ fs_op_setxattr(struct fs_req *req)
     const struct fuse_setxattr_in *in = FS_ARG(req, struct fuse_setxattr_in);
     fs_auto_node struct fs_node_ref node = {req->fs, NULL};
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    fs_auto_quota struct fs_quota_op quota = {.q = NULL};
     const char *name;
     size_t value;
     int r;
@@ -176,6 +177,10 @@ fs_op_setxattr(struct fs_req *req)
         return in->size > FS_MAX_XATTR ? -E2BIG : -EINVAL;
     if (is_single_root(req, node.node))
         return -EPERM;
+    r = fs_quota_begin(&quota, req->fs->quota, in->size, 0);
+    if (r < 0)
+        return r;
+    fs_quota_touch(&quota, fd.fd);
     return fs_xattr_set(&fd, name, req->arg + value, in->size, (int)in->flags);
 }
 
@@ -215,11 +220,15 @@ fs_op_removexattr(struct fs_req *req)
 {
     fs_auto_node struct fs_node_ref node = {req->fs, NULL};
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    fs_auto_quota struct fs_quota_op quota = {.q = NULL};
     const char *name;
     int r;
 
     r = get_target(req, 0, &name, NULL, &node, &fd);
+    if (r == 0)
+        r = is_single_root(req, node.node) ? -EPERM : fs_quota_begin(&quota, req->fs->quota, 0, 0);
     if (r < 0)
         return r;
-    return is_single_root(req, node.node) ? -EPERM : fs_xattr_remove(&fd, name);
+    fs_quota_touch(&quota, fd.fd);
+    return fs_xattr_remove(&fd, name);
 }

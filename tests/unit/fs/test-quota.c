@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Quota: what the account says is what the host has allocated, whatever was
+ * done, by however many servers, and whoever of them was killed.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <ftw.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fs-test.h"
+
+#define MIB (1024 * 1024)
+
+static char host_dir[4096], account_dir[4096];
+static char block[MIB];
+
+/* ---- the truth ------------------------------------------------------------------------------------- */
+
+static int64_t true_bytes, true_inodes;
+static uint64_t seen[65536];
+static unsigned n_seen;
+
+static int
+add_truth(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    unsigned i;
+
+    (void)path, (void)flag, (void)ftw;
+    if (!S_ISDIR(st->st_mode) && st->st_nlink > 1) {
+        for (i = 0; i < n_seen; i++) {
+            if (seen[i] == st->st_ino)
+                return 0;
+        }
+        if (n_seen < MB_ARRAY_SIZE(seen))
+            seen[n_seen++] = st->st_ino;
+    }
+    true_bytes += st->st_blocks * 512;
+    true_inodes++;
+    return 0;
+}
+
+static void
+measure(void)
+{
+    true_bytes = true_inodes = 0;
+    n_seen = 0;
+    nftw(host_dir, add_truth, 16, FTW_PHYS);
+}
+
+static void
+get_usage(struct ft *t, int64_t *bytes, int64_t *inodes)
+{
+    struct fuse_statfs_out st = {0};
+
+    if (ft_call(t, FUSE_STATFS, FUSE_ROOT_ID, NULL, 0, NULL, 0, &st, sizeof(st), NULL) < 0)
+        exit(1);
+    *bytes = (int64_t)((st.st.blocks - st.st.bfree) * st.st.frsize);
+    *inodes = (int64_t)(st.st.files - st.st.ffree);
+}
+
+/* Removed files are credited by another thread: give it a moment. */
+static bool
+usage_is_true(struct ft *t, const char *what)
+{
+    struct timespec tick = {.tv_nsec = 5000000};
+    int64_t bytes, inodes;
+    unsigned i;
+
+    for (i = 0; i < 200; i++) {
+        measure();
+        get_usage(t, &bytes, &inodes);
+        if (bytes == true_bytes && inodes == true_inodes)
+            break;
+        nanosleep(&tick, NULL);
+    }
+    if (bytes != true_bytes || inodes != true_inodes)
+        tap_diag("%s: %lld bytes in %lld files charged, %lld in %lld there", what, (long long)bytes,
+                 (long long)inodes, (long long)true_bytes, (long long)true_inodes);
+    return bytes == true_bytes && inodes == true_inodes;
+}
+
+/* ---- set-up --------------------------------------------------------------------------------------------- */
+
+static void
+prepare(void)
+{
+    snprintf(host_dir, sizeof(host_dir), "%s", ft_subdir("share"));
+    snprintf(account_dir, sizeof(account_dir), "%s", ft_subdir("accounts"));
+}
+
+static struct ft *
+start(uint64_t bytes, uint64_t inodes, bool recount)
+{
+    struct fs_config config = {
+        .shared_dir = host_dir,
+        .cache = FS_CACHE_AUTO,
+        .quota = {.dir = account_dir, .bytes = bytes, .inodes = inodes, .recount = recount},
+    };
+
+    return ft_core(&config);
+}
+
+static uint64_t
+make_file(struct ft *t, const char *name, uint64_t *fh)
+{
+    struct fuse_entry_out e = {0};
+
+    return ft_create(t, FUSE_ROOT_ID, name, O_RDWR, 0644, &e, fh) == 0 ? e.nodeid : 0;
+}
+
+static int
+allocate(struct ft *t, uint64_t node, uint64_t fh, uint32_t mode, uint64_t offset, uint64_t len)
+{
+    struct fuse_fallocate_in in = {.fh = fh, .mode = mode, .offset = offset, .length = len};
+
+    return ft_call(t, FUSE_FALLOCATE, node, &in, sizeof(in), NULL, 0, NULL, 0, NULL);
+}
+
+/* The guest lets go of all it knows. */
+static void
+forget_all(struct ft *t)
+{
+    fs_forget_guest(t->fs);
+    ft_init(t, 0);
+}
+
+/* ---- one server -------------------------------------------------------------------------------------------- */
+
+static void
+test_limit(void)
+{
+    struct fuse_statfs_out st;
+    uint64_t f, g, fh, gh, written = 0;
+    struct ft *t;
+    int r;
+
+    prepare();
+    t = start(8 * MIB, 100000, false);
+    ok(usage_is_true(t, "empty"), "an empty share");
+    ft_call(t, FUSE_STATFS, FUSE_ROOT_ID, NULL, 0, NULL, 0, &st, sizeof(st), NULL);
+    eq_int(st.st.blocks * st.st.frsize, 8 * MIB, "statfs tells the limit");
+    f = make_file(t, "f", &fh);
+    while ((r = ft_write(t, f, fh, written, block, MIB, 0)) > 0)
+        written += (unsigned)r;
+    eq_int(r, -ENOSPC, "writing ends with ENOSPC");
+    ok(written > 7 * MIB && written <= 8 * MIB, "when the limit is reached");
+    ok(written % MIB != 0, "what fits of the last write is written");
+    ok(usage_is_true(t, "full"), "the account is right");
+    eq_int(ft_write(t, f, fh, 0, block, MIB, 0), MIB, "writing over what is there goes on");
+    eq_int(make_file(t, "g", &gh), 0, "another file does not fit");
+    eq_int(ft_truncate(t, f, 4 * MIB), 0, "truncate");
+    ok(usage_is_true(t, "truncated"), "credits");
+    g = make_file(t, "g", &gh);
+    eq_int(allocate(t, g, gh, 0, 0, 5 * MIB), -ENOSPC, "fallocate beyond the limit");
+    eq_int(allocate(t, g, gh, 0, 0, 3 * MIB), 0, "and within");
+    ok(usage_is_true(t, "fallocate"), "is charged");
+    for (written = 4 * MIB; (r = ft_write(t, f, fh, written, block, 65536, 0)) > 0;)
+        written += (unsigned)r;
+    eq_int(r, -ENOSPC, "full again");
+    eq_int(ft_write(t, g, gh, 4096, block, MIB, 0), MIB, "what was allocated before can be written");
+    eq_int(ft_write(t, g, gh, 3 * MIB, block, 4096, 0), -ENOSPC, "what was not cannot");
+    eq_int(allocate(t, g, gh, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MIB), 0, "punching a hole");
+    ok(usage_is_true(t, "punched"), "credits");
+    eq_int(ft_unlink(t, FUSE_ROOT_ID, "f"), 0, "a file removed while it is open");
+    eq_int(ft_write(t, g, gh, 8 * MIB, block, 2 * MIB - 1, 0) <= MIB, 1, "still takes its space");
+    ft_release(t, f, fh);
+    ft_forget(t, f, 1);
+    ok(usage_is_true(t, "gone"), "until it is closed");
+    ft_release(t, g, gh);
+    ft_free(t);
+}
+
+static void
+test_inodes(void)
+{
+    struct fuse_entry_out e;
+    struct ft *t;
+
+    prepare();
+    t = start(64 * MIB, 4, false);
+    eq_int(ft_mkdir(t, FUSE_ROOT_ID, "a", 0755, &e), 0, "a directory");
+    eq_int(ft_symlink(t, FUSE_ROOT_ID, "b", "x", &e), 0, "a link");
+    eq_int(ft_mknod(t, FUSE_ROOT_ID, "c", S_IFREG | 0644, 0, &e), 0, "a file");
+    eq_int(ft_mknod(t, FUSE_ROOT_ID, "d", S_IFREG | 0644, 0, &e), -ENOSPC, "one too many");
+    eq_int(ft_link(t, e.nodeid, FUSE_ROOT_ID, "l", &e) <= 0, 1, "another name is none");
+    eq_int(ft_rmdir(t, FUSE_ROOT_ID, "a"), 0, "rmdir");
+    forget_all(t);
+    ok(usage_is_true(t, "rmdir"), "is credited");
+    eq_int(ft_mknod(t, FUSE_ROOT_ID, "d", S_IFREG | 0644, 0, &e), 0, "makes room");
+    ft_free(t);
+}
+
+/* Everything that changes what is allocated, by chance; the account has to be right all the way. */
+static void
+one_change(struct ft *t, unsigned seed)
+{
+    static __thread unsigned state;
+    struct fuse_entry_out e;
+    char name[16], other[16];
+    uint64_t fh;
+
+    state = state * 1103515245u + 12345u + seed;
+    snprintf(name, sizeof(name), "n%u", state >> 8 & 15);
+    snprintf(other, sizeof(other), "n%u", state >> 12 & 15);
+    switch (state >> 16 & 15) {
+    case 0:
+        ft_mkdir(t, FUSE_ROOT_ID, name, 0755, &e);
+        break;
+    case 1:
+        ft_symlink(t, FUSE_ROOT_ID, name, "target", &e);
+        break;
+    case 2:
+        ft_rename(t, FUSE_ROOT_ID, name, FUSE_ROOT_ID, other, 0);
+        break;
+    case 3:
+    case 4:
+        if (ft_unlink(t, FUSE_ROOT_ID, name) == -EISDIR)
+            ft_rmdir(t, FUSE_ROOT_ID, name);
+        break;
+    case 5:
+        if (ft_lookup(t, FUSE_ROOT_ID, name, &e) == 0) {
+            ft_link(t, e.nodeid, FUSE_ROOT_ID, other, &e);
+            ft_setxattr(t, e.nodeid, "user.big", block, state >> 20 & 2047, 0);
+        }
+        break;
+    case 6:
+        if (ft_lookup(t, FUSE_ROOT_ID, name, &e) == 0)
+            ft_truncate(t, e.nodeid, (state >> 20 & 255) * 1000);
+        break;
+    default:
+        if (ft_create(t, FUSE_ROOT_ID, name, O_RDWR | (state & 256 ? O_TRUNC : 0), 0644, &e, &fh) < 0)
+            break;
+        ft_write(t, e.nodeid, fh, (state >> 20 & 255) * 1111, block, (state >> 18 & 127) * 999, 0);
+        if (state & 512)
+            allocate(t, e.nodeid, fh, state & 1024 ? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : 0,
+                     (state >> 17 & 63) * 4096, 16384);
+        if (state & 2048)
+            ft_unlink(t, FUSE_ROOT_ID, name);
+        ft_release(t, e.nodeid, fh);
+        break;
+    }
+}
+
+static void
+test_changes(void)
+{
+    struct ft *t;
+    unsigned i, wrong = 0;
+
+    prepare();
+    t = start(3 * MIB, 1000, false);
+    for (i = 0; i < 4000 && !wrong; i++) {
+        one_change(t, 0);
+        if (i % 100 == 99) {
+            forget_all(t);
+            wrong += !usage_is_true(t, "after changes");
+        }
+    }
+    eq_int(wrong, 0, "4000 changes of all kinds");
+    ft_free(t);
+}
+
+static void
+test_persistent(void)
+{
+    uint64_t f, fh;
+    int64_t bytes, inodes, before;
+    struct ft *t;
+    char path[4400];
+    int fd;
+
+    prepare();
+    t = start(64 * MIB, 100000, false);
+    f = make_file(t, "f", &fh);
+    ft_write(t, f, fh, 0, block, MIB, 0);
+    ft_release(t, f, fh);
+    get_usage(t, &before, &inodes);
+    ft_free(t);
+    snprintf(path, sizeof(path), "%s/by-host", host_dir);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    ok(fd >= 0 && write(fd, block, MIB) == MIB, "the host writes beside");
+    close(fd);
+    t = start(64 * MIB, 100000, false);
+    get_usage(t, &bytes, &inodes);
+    eq_int(bytes, before, "an account that was left in order is taken as it is");
+    ft_free(t);
+    t = start(64 * MIB, 100000, true);
+    ok(usage_is_true(t, "recount"), "or counted, if asked for");
+    ft_free(t);
+    t = start(MIB, 100000, false);
+    f = make_file(t, "small", &fh);
+    eq_int(f, 0, "a limit below what is there lets nothing more in");
+    unlink(path);
+    ft_free(t);
+    /* Another directory in its place. */
+    ft_subdir("share");
+    t = start(64 * MIB, 100000, false);
+    ok(usage_is_true(t, "new directory"), "another directory of that name begins anew");
+    ft_free(t);
+    snprintf(account_dir, sizeof(account_dir), "%s", ft_subdir("none"));
+    t = start(0, 0, false);
+    ok(!t->fs->quota, "without a limit and without an account there is none");
+    ft_free(t);
+}
+
+/* ---- several servers ------------------------------------------------------------------------------------------ */
+
+static struct ft *servers[2];
+static atomic_int_fast64_t stored;
+
+static void *
+fill(void *data)
+{
+    unsigned id = (unsigned)(uintptr_t)data;
+    struct ft t = *servers[id % 2];
+    char name[16];
+    uint64_t fh, at = 0;
+    struct fuse_entry_out e;
+    int r;
+
+    t.worker = fs_worker_new();
+    snprintf(name, sizeof(name), "fill%u", id);
+    if (ft_create(&t, FUSE_ROOT_ID, name, O_RDWR, 0644, &e, &fh) == 0) {
+        while ((r = ft_write(&t, e.nodeid, fh, at, block, 4096 * (1 + id), 0)) > 0)
+            at += (unsigned)r;
+        stored += (int64_t)at;
+        ft_release(&t, e.nodeid, fh);
+    }
+    fs_worker_free(t.worker);
+    return NULL;
+}
+
+static void *
+change(void *data)
+{
+    unsigned id = (unsigned)(uintptr_t)data, i;
+    struct ft t = *servers[id % 2];
+
+    t.worker = fs_worker_new();
+    for (i = 0; i < 1500; i++)
+        one_change(&t, id);
+    fs_worker_free(t.worker);
+    return NULL;
+}
+
+static void
+run_threads(void *(*fn)(void *))
+{
+    pthread_t threads[4];
+    uintptr_t i;
+
+    for (i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, fn, (void *)i);
+    for (i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void
+test_two(void)
+{
+    int64_t bytes, inodes;
+
+    prepare();
+    servers[0] = start(20 * MIB, 1000, false);
+    servers[1] = start(20 * MIB, 1000, false);
+    stored = 0;
+    run_threads(fill);
+    get_usage(servers[0], &bytes, &inodes);
+    ok(bytes <= 20 * MIB && bytes > 20 * MIB - 5 * 16384, "four threads of two servers fill the share to its limit");
+    ok(stored <= 20 * MIB, "and store no more");
+    ok(usage_is_true(servers[1], "filled by two"), "the account is right");
+    run_threads(change);
+    forget_all(servers[0]);
+    forget_all(servers[1]);
+    ok(usage_is_true(servers[0], "changed by two"), "also after they changed the same files");
+    ft_free(servers[0]);
+    ok(usage_is_true(servers[1], "one left"), "and after one left");
+    ft_free(servers[1]);
+}
+
+/* Unlinked by one server, open in another. */
+static void
+test_open_elsewhere(void)
+{
+    struct fuse_entry_out e;
+    int64_t bytes, inodes;
+    uint64_t f, fh, other;
+
+    prepare();
+    servers[0] = start(20 * MIB, 100000, false);
+    servers[1] = start(20 * MIB, 100000, false);
+    f = make_file(servers[0], "f", &fh);
+    ft_write(servers[0], f, fh, 0, block, MIB, 0);
+    ft_release(servers[0], f, fh);
+    ft_lookup(servers[1], FUSE_ROOT_ID, "f", &e);
+    ft_open(servers[1], e.nodeid, O_RDWR, &other);
+    ft_unlink(servers[0], FUSE_ROOT_ID, "f");
+    forget_all(servers[0]);
+    ft_write(servers[1], e.nodeid, other, MIB, block, MIB, 0);
+    get_usage(servers[0], &bytes, &inodes);
+    ok(bytes >= 2 * MIB, "what one server removed and another has open is charged");
+    ft_release(servers[1], e.nodeid, other);
+    forget_all(servers[1]);
+    ok(usage_is_true(servers[0], "closed elsewhere"), "until it is closed there");
+    ft_free(servers[0]);
+    ft_free(servers[1]);
+}
+
+static pid_t
+child_that_writes(void)
+{
+    pid_t pid = fork();
+    unsigned i;
+
+    if (pid == 0) {
+        struct ft *t = start(40 * MIB, 100000, false);
+
+        for (i = 0;; i++)
+            one_change(t, i);
+    }
+    return pid;
+}
+
+static void
+test_killed(void)
+{
+    struct timespec while_it_works = {.tv_nsec = 50000000};
+    unsigned i, wrong = 0;
+    struct ft *t;
+    pid_t pid;
+
+    prepare();
+    for (i = 0; i < 5; i++) {
+        pid = child_that_writes();
+        nanosleep(&while_it_works, NULL);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        t = start(40 * MIB, 100000, false);
+        wrong += !usage_is_true(t, "after kill");
+        ft_free(t);
+    }
+    eq_int(wrong, 0, "a server that was killed: the next one counts");
+    t = start(40 * MIB, 100000, false);
+    for (i = 0; i < 5; i++) {
+        pid = child_that_writes();
+        nanosleep(&while_it_works, NULL);
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        servers[1] = start(40 * MIB, 100000, false);
+        wrong += !usage_is_true(t, "after kill beside another");
+        one_change(t, i);
+        forget_all(t);
+        wrong += !usage_is_true(t, "and on");
+        ft_free(servers[1]);
+    }
+    eq_int(wrong, 0, "killed beside one that goes on");
+    ft_free(t);
+}
+
+int
+main(void)
+{
+    const char *why = ft_no_xattr();
+
+    if (why)
+        tap_skip_all(why);
+    memset(block, 'q', sizeof(block));
+    test_limit();
+    test_inodes();
+    test_changes();
+    test_persistent();
+    test_two();
+    test_open_elsewhere();
+    test_killed();
+    return tap_done();
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Counting what a share has allocated.  Directories are visited depth first,
+ * from a stack of names, so that the depth of the tree costs memory and no
+ * descriptors: a directory is found again by walking down to it.
+ */
+#include <config.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs-quota-priv.h"
+#include "mb-cleanup.h"
+
+#define NO_PARENT UINT32_MAX
+
+/* A directory to visit, or visited, with others below it on the stack. */
+struct pending {
+    uint32_t parent;
+    bool visited;
+    char *name;
+};
+
+struct count {
+    int root_fd;
+    uint32_t dev_major, dev_minor;
+    int64_t bytes, inodes;
+    struct pending *stack;
+    uint32_t n, cap;
+    uint64_t *links;            /* hash set of inodes with several names */
+    size_t n_links, cap_links;
+};
+
+static int
+push(struct count *c, uint32_t parent, const char *name)
+{
+    char *copy;
+
+    if (c->n == c->cap) {
+        uint32_t cap = c->cap ? c->cap * 2 : 256;
+        struct pending *stack = cap > c->cap ? reallocarray(c->stack, cap, sizeof(*stack)) : NULL;
+
+        if (!stack)
+            return -ENOMEM;
+        c->stack = stack;
+        c->cap = cap;
+    }
+    copy = strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    c->stack[c->n++] = (struct pending){.parent = parent, .name = copy};
+    return 0;
+}
+
+/* ---- inodes with several names ------------------------------------------------------------ */
+
+static void
+place(uint64_t *set, size_t cap, uint64_t ino)
+{
+    size_t i = (size_t)(ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (cap - 1);
+
+    while (set[i])
+        i = (i + 1) & (cap - 1);
+    set[i] = ino;
+}
+
+/* 1 when ino was not there before, 0 when it was, or -errno. */
+static int
+first_time(struct count *c, uint64_t ino)
+{
+    size_t i;
+
+    if (2 * (c->n_links + 1) > c->cap_links) {
+        size_t cap = c->cap_links ? c->cap_links * 2 : 1024, k;
+        uint64_t *set = calloc(cap, sizeof(*set));
+
+        if (!set)
+            return -ENOMEM;
+        for (k = 0; k < c->cap_links; k++) {
+            if (c->links[k])
+                place(set, cap, c->links[k]);
+        }
+        free(c->links);
+        c->links = set;
+        c->cap_links = cap;
+    }
+    for (i = (size_t)(ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (c->cap_links - 1); c->links[i];
+         i = (i + 1) & (c->cap_links - 1)) {
+        if (c->links[i] == ino)
+            return 0;
+    }
+    c->links[i] = ino;
+    c->n_links++;
+    return 1;
+}
+
+/* ---- the walk ------------------------------------------------------------------------------- */
+
+static int
+open_pending(const struct count *c, uint32_t at)
+{
+    uint32_t chain = 0, i;
+    mb_autofree uint32_t *path = NULL;
+    mb_autofd int fd = -1;
+
+    for (i = at; c->stack[i].parent != NO_PARENT; i = c->stack[i].parent)
+        chain++;
+    path = calloc(chain + 1, sizeof(*path));
+    if (!path)
+        return -ENOMEM;
+    for (i = at; c->stack[i].parent != NO_PARENT; i = c->stack[i].parent)
+        path[--chain] = i;
+    fd = openat(c->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (i = 0; fd >= 0 && path[i]; i++) {
+        int next = openat(fd, c->stack[path[i]].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+        mb_close(fd);
+        fd = next;
+    }
+    return fd < 0 ? -errno : mb_steal_fd(&fd);
+}
+
+static int
+count_one(struct count *c, int dfd, const char *name, uint32_t parent)
+{
+    struct statx stx;
+    int r = 1;
+
+    if (statx(dfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, FS_QUOTA_STATX, &stx) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (stx.stx_dev_major != c->dev_major || stx.stx_dev_minor != c->dev_minor)
+        return 0;
+    if (!S_ISDIR(stx.stx_mode) && stx.stx_nlink > 1)
+        r = first_time(c, stx.stx_ino);
+    if (r <= 0)
+        return r;
+    c->bytes += fs_quota_allocated(&stx);
+    c->inodes++;
+    return S_ISDIR(stx.stx_mode) ? push(c, parent, name) : 0;
+}
+
+static int
+count_directory(struct count *c, uint32_t at)
+{
+    mb_autodir DIR *dir = NULL;
+    struct dirent *e;
+    int fd = open_pending(c, at), r = 0;
+
+    /* Removed on the host meanwhile, or nothing for us to see. */
+    if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EACCES)
+        return 0;
+    if (fd < 0)
+        return fd;
+    dir = fdopendir(fd);
+    if (!dir) {
+        close(fd);
+        return -ENOMEM;
+    }
+    while (r == 0 && (errno = 0, e = readdir(dir))) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            r = count_one(c, dirfd(dir), e->d_name, at);
+    }
+    return r < 0 ? r : -errno;
+}
+
+int
+fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes)
+{
+    struct count c = {.root_fd = root_fd};
+    struct statx stx;
+    int r = fs_quota_statx(root_fd, &stx);
+
+    if (r < 0)
+        return r;
+    c.dev_major = stx.stx_dev_major;
+    c.dev_minor = stx.stx_dev_minor;
+    c.bytes = fs_quota_allocated(&stx);
+    c.inodes = 1;
+    r = push(&c, NO_PARENT, "");
+    while (r == 0 && c.n) {
+        uint32_t at = c.n - 1;
+
+        if (c.stack[at].visited) {
+            free(c.stack[at].name);
+            c.n--;
+        } else {
+            c.stack[at].visited = true;
+            r = count_directory(&c, at);
+        }
+    }
+    while (c.n)
+        free(c.stack[--c.n].name);
+    free(c.stack);
+    free(c.links);
+    *bytes = c.bytes;
+    *inodes = c.inodes;
+    return r;
+}

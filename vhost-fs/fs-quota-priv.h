@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The account as it is mapped, and what the fs-quota-*.c files share.
+ *
+ *   fs-quota-file.c    the file, slots, the pause for counting
+ *   fs-quota-count.c   the walk through the share
+ *   fs-quota-limbo.c   removed files that still take space
+ *   fs-quota.c         reserving and settling
+ */
+#ifndef FS_QUOTA_PRIV_H
+#define FS_QUOTA_PRIV_H
+
+#include <pthread.h>
+#include <sys/stat.h>
+
+#include "fs-quota.h"
+
+#define FS_QUOTA_SLOTS 256u
+#define FS_QUOTA_STRIPES 64u
+#define FS_QUOTA_WAYS 8u
+#define FS_QUOTA_BUCKETS 4096u
+
+struct fs_quota_slot {
+    _Atomic uint32_t active;    /* somebody has it, or had it and did not say good-bye */
+    _Atomic uint32_t inflight;  /* operations; a futex for who waits until there are none */
+    _Atomic int64_t limbo_bytes, limbo_inodes; /* charged for removed files that are still there */
+} __attribute__((aligned(64)));
+
+/* A file somebody has at hand, under its stripe's lock. */
+struct fs_quota_entry {
+    uint64_t tag;               /* of the file's identity; 0: free */
+    int64_t bytes;              /* charged for it */
+    _Atomic int64_t unsettled;  /* reserved by operations that are done since */
+    uint32_t refs;
+    uint32_t gone;              /* it has no name any more: its bytes are in somebody's limbo */
+};
+
+struct fs_quota_stripe {
+    pthread_mutex_t lock;       /* robust, shared between processes */
+} __attribute__((aligned(64)));
+
+struct fs_quota_map {
+    char magic[8];
+    uint32_t version, size;     /* of all this: differs with the C library's locks */
+    uint64_t ino, btime_sec, btime_nsec; /* the shared directory */
+    _Atomic uint32_t clean;     /* left in order, nobody is there */
+    _Atomic uint32_t doubtful;  /* something happened that only counting puts right */
+    _Atomic uint32_t epoch;     /* of the table: what refers to an earlier one is void */
+    _Atomic uint32_t pause;     /* slot + 1 of who is counting; a futex */
+    _Atomic int64_t counted_ns, count_took_ns; /* CLOCK_BOOTTIME */
+    _Atomic int64_t used __attribute__((aligned(64)));
+    _Atomic int64_t inodes;
+    struct fs_quota_slot slots[FS_QUOTA_SLOTS];
+    struct fs_quota_stripe stripes[FS_QUOTA_STRIPES];
+    struct fs_quota_entry table[FS_QUOTA_BUCKETS * FS_QUOTA_WAYS];
+};
+
+struct fs_quota_limbo;
+
+struct fs_quota {
+    struct fs *fs;
+    struct fs_quota_map *map;
+    struct fs_quota_slot *slot;
+    uint32_t slot_no;
+    int fd, root_fd;            /* the account; the shared directory, not O_PATH */
+    uint32_t dev_major, dev_minor;
+    uint64_t bytes, inodes;     /* limits; UINT64_MAX: none */
+    uint32_t block;
+    struct fs_quota_limbo *limbo;
+};
+
+/* What settling needs to know of a file. */
+#define FS_QUOTA_STATX (STATX_BLOCKS | STATX_INO | STATX_NLINK | STATX_BTIME | STATX_TYPE | STATX_SIZE)
+int fs_quota_statx(int fd, struct statx *stx) MB_MUST_CHECK;
+static inline int64_t
+fs_quota_allocated(const struct statx *stx)
+{
+    return (int64_t)(stx->stx_blocks * 512);
+}
+
+/* fs-quota-file.c */
+/* Around everything that changes the account; waits while somebody counts. */
+void fs_quota_enter(struct fs_quota *q);
+void fs_quota_leave(struct fs_quota *q);
+/* Count if that could help: something is doubtful, a server was killed, or it is long ago. Not
+ * between enter and leave. True if it was done. */
+bool fs_quota_count_again(struct fs_quota *q);
+
+/* fs-quota-count.c: all files on the share's own filesystem. 0 or -errno. */
+int fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes) MB_MUST_CHECK;
+
+/* fs-quota-limbo.c */
+int fs_quota_limbo_new(struct fs_quota *q) MB_MUST_CHECK;
+/* Charged for the file behind fd, which has no name any more. */
+void fs_quota_limbo_add(struct fs_quota *q, int fd, int64_t bytes, int64_t inodes);
+/* It has a name again: what is charged for it is no longer in limbo. */
+void fs_quota_limbo_forget(struct fs_quota *q, int fd);
+/* Its descriptors. */
+void fs_quota_limbo_fds(const struct fs_quota *q, int fds[2]);
+/* True when nothing is left in limbo. */
+bool fs_quota_limbo_free(struct fs_quota *q);
+
+#endif

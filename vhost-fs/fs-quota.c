@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Reserving and settling, see fs-quota.h.
+ */
+#include <config.h>
+
+#include "fs-quota.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fs-core.h"
+#include "fs-quota-priv.h"
+
+/* What writes to one file may leave unsettled, and how close the limit may be for that. */
+#define SETTLE_BYTES (INT64_C(1) << 20)
+#define TIGHT_BYTES (INT64_C(64) << 20)
+
+/* ---- reservations ----------------------------------------------------------------------------- */
+
+/* Add n to the counter unless that takes it beyond limit. */
+static bool
+add_within(_Atomic int64_t *counter, uint64_t n, uint64_t limit)
+{
+    int64_t now;
+
+    if (n == 0)
+        return true;
+    if (limit == UINT64_MAX) {
+        atomic_fetch_add(counter, (int64_t)n);
+        return true;
+    }
+    now = atomic_load(counter);
+    do {
+        if (now > 0 && ((uint64_t)now > limit || n > limit - (uint64_t)now))
+            return false;
+        if (now <= 0 && n > limit)
+            return false;
+    } while (!atomic_compare_exchange_weak(counter, &now, now + (int64_t)n));
+    return true;
+}
+
+static bool
+reserve(struct fs_quota *q, uint64_t bytes, uint64_t inodes)
+{
+    if (!add_within(&q->map->used, bytes, q->bytes))
+        return false;
+    if (add_within(&q->map->inodes, inodes, q->inodes))
+        return true;
+    atomic_fetch_sub(&q->map->used, (int64_t)bytes);
+    return false;
+}
+
+static uint64_t
+left_of(uint64_t limit, int64_t used)
+{
+    uint64_t u = used > 0 ? (uint64_t)used : 0;
+
+    return limit > u ? limit - u : 0;
+}
+
+static bool
+is_tight(const struct fs_quota *q)
+{
+    return q->bytes != UINT64_MAX && left_of(q->bytes, atomic_load(&q->map->used)) < TIGHT_BYTES;
+}
+
+void
+fs_quota_stat(struct fs_quota *q, struct fs_quota_stat *stat)
+{
+    stat->have_bytes = q->bytes != UINT64_MAX;
+    stat->bytes = q->bytes;
+    stat->bytes_free = left_of(q->bytes, atomic_load(&q->map->used));
+    stat->have_inodes = q->inodes != UINT64_MAX;
+    stat->inodes = q->inodes;
+    stat->inodes_free = left_of(q->inodes, atomic_load(&q->map->inodes));
+}
+
+/* ---- the table ------------------------------------------------------------------------------------ */
+
+static uint64_t
+tag_of(const struct statx *stx)
+{
+    uint64_t h = stx->stx_ino * UINT64_C(0x9e3779b97f4a7c15);
+
+    /* The time of birth tells one file from a later one of the same number. */
+    if (stx->stx_mask & STATX_BTIME)
+        h ^= ((uint64_t)stx->stx_btime.tv_sec << 30 ^ stx->stx_btime.tv_nsec) * UINT64_C(0xbf58476d1ce4e5b9);
+    h ^= h >> 29;
+    return h ? h : 1;
+}
+
+static bool
+is_counted(const struct fs_quota *q, const struct statx *stx)
+{
+    return stx->stx_dev_major == q->dev_major && stx->stx_dev_minor == q->dev_minor;
+}
+
+static pthread_mutex_t *
+lock_bucket(struct fs_quota *q, uint32_t bucket)
+{
+    pthread_mutex_t *lock = &q->map->stripes[bucket % FS_QUOTA_STRIPES].lock;
+
+    if (pthread_mutex_lock(lock) == EOWNERDEAD) {
+        atomic_store(&q->map->doubtful, 1);
+        pthread_mutex_consistent(lock);
+    }
+    return lock;
+}
+
+static uint32_t
+bucket_of(uint32_t entry)
+{
+    return (entry - 1) / FS_QUOTA_WAYS;
+}
+
+/* A reference to the entry (index + 1) of what is behind fd; 0 when there is none to be had. */
+static uint32_t
+entry_get(struct fs_quota *q, int fd)
+{
+    struct fs_quota_entry *e, *unused = NULL;
+    struct statx stx;
+    pthread_mutex_t *lock;
+    uint32_t bucket, i;
+    uint64_t tag;
+
+    if (fs_quota_statx(fd, &stx) < 0 || !is_counted(q, &stx))
+        return 0;
+    tag = tag_of(&stx);
+    bucket = (uint32_t)(tag % FS_QUOTA_BUCKETS);
+    lock = lock_bucket(q, bucket);
+    for (i = 0; i < FS_QUOTA_WAYS; i++) {
+        e = &q->map->table[bucket * FS_QUOTA_WAYS + i];
+        if (e->tag == tag)
+            break;
+        if (e->refs == 0 && (!unused || e->tag == 0))
+            unused = e;
+    }
+    if (i == FS_QUOTA_WAYS) {
+        e = unused;
+        /* Nobody is changing it, so what it has is what is charged. */
+        if (e && fs_quota_statx(fd, &stx) == 0)
+            *e = (struct fs_quota_entry){.tag = tag, .bytes = fs_quota_allocated(&stx), .gone = stx.stx_nlink == 0};
+        else
+            e = NULL;
+    }
+    if (e)
+        e->refs++;
+    pthread_mutex_unlock(lock);
+    return e ? (uint32_t)(e - q->map->table) + 1 : 0;
+}
+
+static void
+entry_put(struct fs_quota *q, uint32_t entry)
+{
+    pthread_mutex_t *lock = lock_bucket(q, bucket_of(entry));
+
+    q->map->table[entry - 1].refs--;
+    pthread_mutex_unlock(lock);
+}
+
+/* Charge what the file behind fd has now; gone: its name was just removed. */
+static void
+entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone)
+{
+    struct fs_quota_entry *e = &q->map->table[entry - 1];
+    pthread_mutex_t *lock = lock_bucket(q, bucket_of(entry));
+    int64_t done = atomic_exchange(&e->unsettled, 0), delta = 0, limbo_bytes = 0, limbo_inodes = 0;
+    struct statx stx;
+
+    if (fs_quota_statx(fd, &stx) == 0) {
+        delta = fs_quota_allocated(&stx) - e->bytes;
+        e->bytes += delta;
+        if (stx.stx_nlink == 0 || (gone && S_ISDIR(stx.stx_mode))) {
+            limbo_bytes = e->gone ? delta : e->bytes;
+            limbo_inodes = e->gone ? 0 : 1;
+            e->gone = 1;
+        }
+    }
+    atomic_fetch_add(&q->map->used, delta - done);
+    pthread_mutex_unlock(lock);
+    if (limbo_bytes || limbo_inodes)
+        fs_quota_limbo_add(q, fd, limbo_bytes, limbo_inodes);
+}
+
+/* ---- making room ------------------------------------------------------------------------------------ */
+
+static uint32_t
+valid_pin(const struct fs_quota *q, const struct fs_handle *handle)
+{
+    uint64_t pin = atomic_load(&handle->quota_pin);
+
+    return pin >> 32 == atomic_load(&q->map->epoch) ? (uint32_t)pin : 0;
+}
+
+/* Settle all that our open files have left. */
+static void
+settle_own(struct fs_quota *q)
+{
+    struct fs_handle *handle;
+    uint32_t i;
+
+    for (i = 1; (handle = fs_slab_at(&q->fs->handles.slab, i)); i++) {
+        uint32_t entry;
+
+        if (!fs_slot_ref(&handle->slot))
+            continue;
+        entry = valid_pin(q, handle);
+        if (entry && atomic_load(&q->map->table[entry - 1].unsettled))
+            entry_settle(q, entry, handle->fd, false);
+        fs_handle_put(handle);
+    }
+}
+
+/* The last resort of a reservation that failed; between enter and leave. */
+static bool
+reserve_hard(struct fs_quota *q, uint64_t bytes, uint64_t inodes)
+{
+    bool counted;
+
+    settle_own(q);
+    if (reserve(q, bytes, inodes))
+        return true;
+    fs_quota_leave(q);
+    counted = fs_quota_count_again(q);
+    fs_quota_enter(q);
+    return counted && reserve(q, bytes, inodes);
+}
+
+/* ---- operations on names and whole files --------------------------------------------------------------- */
+
+int
+fs_quota_begin(struct fs_quota_op *op, struct fs_quota *q, uint64_t bytes, uint64_t inodes)
+{
+    *op = (struct fs_quota_op){.q = NULL};
+    if (!q)
+        return 0;
+    fs_quota_enter(q);
+    if (!reserve(q, bytes, inodes) && !reserve_hard(q, bytes, inodes)) {
+        fs_quota_leave(q);
+        return -ENOSPC;
+    }
+    op->q = q;
+    op->bytes = bytes;
+    op->inodes = inodes;
+    return 0;
+}
+
+void
+fs_quota_touch(struct fs_quota_op *op, int fd)
+{
+    uint32_t entry;
+
+    if (!op->q || op->n == FS_QUOTA_TOUCH)
+        return;
+    entry = entry_get(op->q, fd);
+    if (!entry)
+        return;
+    op->touched[op->n].fd = fd;
+    op->touched[op->n++].entry = entry;
+}
+
+static uint32_t
+touched_entry(const struct fs_quota_op *op, int fd)
+{
+    unsigned i;
+
+    for (i = 0; op->q && i < op->n; i++) {
+        if (op->touched[i].fd == fd)
+            return op->touched[i].entry;
+    }
+    return 0;
+}
+
+void
+fs_quota_new(struct fs_quota_op *op, int fd)
+{
+    struct fs_quota *q = op->q;
+    struct statx stx;
+    uint32_t entry;
+
+    if (!q || fs_quota_statx(fd, &stx) < 0 || !is_counted(q, &stx))
+        return;
+    entry = entry_get(q, fd);
+    atomic_fetch_add(&q->map->used, fs_quota_allocated(&stx));
+    if (op->inodes)
+        op->inodes--;
+    else
+        atomic_fetch_add(&q->map->inodes, 1);
+    if (stx.stx_nlink == 0)
+        fs_quota_limbo_add(q, fd, fs_quota_allocated(&stx), 1);
+    if (entry)
+        entry_put(q, entry);
+}
+
+void
+fs_quota_gone(struct fs_quota_op *op, int fd)
+{
+    uint32_t entry = touched_entry(op, fd);
+
+    if (entry)
+        entry_settle(op->q, entry, fd, true);
+}
+
+void
+fs_quota_linked(struct fs_quota_op *op, int fd)
+{
+    uint32_t entry = touched_entry(op, fd);
+    struct fs_quota_entry *e;
+    pthread_mutex_t *lock;
+    bool was_gone;
+
+    if (!entry)
+        return;
+    e = &op->q->map->table[entry - 1];
+    lock = lock_bucket(op->q, bucket_of(entry));
+    was_gone = e->gone;
+    e->gone = 0;
+    pthread_mutex_unlock(lock);
+    if (was_gone)
+        fs_quota_limbo_forget(op->q, fd);
+}
+
+void
+fs_quota_end(struct fs_quota_op *op)
+{
+    struct fs_quota *q = op->q;
+    int saved = errno;
+
+    if (!q)
+        return;
+    while (op->n) {
+        op->n--;
+        entry_settle(q, op->touched[op->n].entry, op->touched[op->n].fd, false);
+        entry_put(q, op->touched[op->n].entry);
+    }
+    if (op->bytes)
+        atomic_fetch_sub(&q->map->used, (int64_t)op->bytes);
+    if (op->inodes)
+        atomic_fetch_sub(&q->map->inodes, (int64_t)op->inodes);
+    op->q = NULL;
+    fs_quota_leave(q);
+    errno = saved;
+}
+
+/* ---- writing to open files --------------------------------------------------------------------------------- */
+
+/* The handle's entry, with what the file had before this; 0: none. */
+static uint32_t
+pin(struct fs_quota *q, struct fs_handle *handle)
+{
+    uint64_t old = atomic_load(&handle->quota_pin), epoch = atomic_load(&q->map->epoch);
+    uint32_t entry;
+
+    if (MB_LIKELY(old >> 32 == epoch && (uint32_t)old))
+        return (uint32_t)old;
+    entry = entry_get(q, handle->fd);
+    if (entry && !atomic_compare_exchange_strong(&handle->quota_pin, &old, epoch << 32 | entry)) {
+        entry_put(q, entry);
+        return (uint32_t)old;
+    }
+    return entry;
+}
+
+/* Whole blocks that [offset, offset + len) lies in. */
+static uint64_t
+span(const struct fs_quota *q, uint64_t offset, size_t len)
+{
+    uint64_t first = offset / q->block, end = (offset + len + q->block - 1) / q->block;
+
+    return len ? (end - first) * q->block : 0;
+}
+
+/*
+ * Writing there takes no new blocks: all of the range is data, or, while all is within the limit,
+ * everything up to the file's end is allocated (which fallocate() did).
+ */
+static bool
+is_allocated(struct fs_quota *q, struct fs_handle *handle, uint64_t offset, size_t len)
+{
+    struct statx stx;
+    uint64_t end;
+    off_t hole;
+
+    if (fs_quota_statx(handle->fd, &stx) < 0)
+        return false;
+    end = (stx.stx_size + q->block - 1) / q->block * q->block;
+    if (offset + len > end)
+        return false;
+    hole = lseek(handle->fd, (off_t)offset, SEEK_HOLE);
+    if (hole >= 0 && ((uint64_t)hole >= offset + len || (uint64_t)hole >= stx.stx_size))
+        return true;
+    return atomic_load(&q->map->used) <= (int64_t)q->bytes && fs_quota_allocated(&stx) >= (int64_t)end;
+}
+
+/* Reserve for as much as there is room, which makes *len less; head: bytes of the first block before it. */
+static uint64_t
+reserve_some(struct fs_quota *q, uint64_t head, size_t *len)
+{
+    uint64_t blocks = left_of(q->bytes, atomic_load(&q->map->used)) / q->block;
+    uint64_t fits = blocks * q->block;
+
+    if (fits <= head || fits - head >= *len || !reserve(q, fits, 0))
+        return 0;
+    *len = (size_t)(fits - head);
+    return fits;
+}
+
+/* Little is left: the write needs none of it, or is made shorter. */
+static int64_t
+reserve_last(struct fs_quota *q, struct fs_handle *handle, uint64_t offset, size_t *len)
+{
+    uint64_t n;
+
+    if (!handle->append && is_allocated(q, handle, offset, *len))
+        return 0;
+    n = reserve_some(q, handle->append ? q->block - 1 : offset % q->block, len);
+    return n ? (int64_t)n : -ENOSPC;
+}
+
+int64_t
+fs_quota_write_begin(struct fs_quota *q, struct fs_handle *handle, uint64_t offset, size_t *len)
+{
+    int64_t n = (int64_t)span(q, offset, *len);
+
+    fs_quota_enter(q);
+    /* Appended at an end that the guest may not know. */
+    if (handle->append && n)
+        n += q->block;
+    if (MB_UNLIKELY(!reserve(q, (uint64_t)n, 0)) && !reserve_hard(q, (uint64_t)n, 0)) {
+        n = reserve_last(q, handle, offset, len);
+        if (n < 0) {
+            fs_quota_leave(q);
+            return n;
+        }
+    }
+    pin(q, handle);
+    return n;
+}
+
+void
+fs_quota_write_end(struct fs_quota *q, struct fs_handle *handle, int64_t reserved)
+{
+    uint32_t entry = valid_pin(q, handle);
+
+    if (MB_LIKELY(entry)) {
+        int64_t sum = atomic_fetch_add(&q->map->table[entry - 1].unsettled, reserved) + reserved;
+
+        if (sum >= SETTLE_BYTES || is_tight(q))
+            entry_settle(q, entry, handle->fd, false);
+    } else if (reserved) {
+        /* The table is full: it stays charged until somebody counts. */
+        atomic_store(&q->map->doubtful, 1);
+    }
+    fs_quota_leave(q);
+}
+
+void
+fs_quota_release(struct fs_quota *q, struct fs_handle *handle)
+{
+    uint32_t entry;
+
+    if (!atomic_load(&handle->quota_pin))
+        return;
+    fs_quota_enter(q);
+    entry = valid_pin(q, handle);
+    if (entry) {
+        entry_settle(q, entry, handle->fd, false);
+        entry_put(q, entry);
+    }
+    fs_quota_leave(q);
+}
