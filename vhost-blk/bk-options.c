@@ -6,7 +6,6 @@
 #include <config.h>
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -73,33 +72,12 @@ static const char *const help[] = {
 static const char capabilities[] = "{\"type\": \"block\", \"features\": [\"read-only\", \"blk-file\"]}";
 
 static int
-bad_value(const char *option, const char *arg, const char *want)
-{
-    mb_error("--%s=%s: expected %s", option, arg, want);
-    return -1;
-}
-
-static int
-set_number(const char *option, const char *arg, uint32_t min, uint32_t max, uint32_t *value)
-{
-    char want[64];
-    uint32_t v;
-
-    if (mb_parse_u32(arg, &v) == 0 && v >= min && v <= max) {
-        *value = v;
-        return 0;
-    }
-    snprintf(want, sizeof(want), "a number from %u to %u", min, max);
-    return bad_value(option, arg, want);
-}
-
-static int
 set_serial(struct bk_options *o, const char *arg)
 {
     size_t n = strlen(arg);
 
     if (n > sizeof(o->dev.serial))
-        return bad_value("serial", arg, "at most 20 bytes");
+        return vh_main_bad_value("serial", arg, "at most 20 bytes");
     memset(o->dev.serial, 0, sizeof(o->dev.serial));
     memcpy(o->dev.serial, arg, n);
     return 0;
@@ -126,7 +104,7 @@ add_file(struct bk_options *o, const char *arg)
         files[o->n_files].name = comma + sizeof(key) - 1;
     }
     if (!*path)
-        return bad_value("file", arg, "PATH[,name=NAME]");
+        return vh_main_bad_value("file", arg, "PATH[,name=NAME]");
     o->n_files++;
     return 0;
 }
@@ -145,23 +123,24 @@ set_option(void *opaque, int val, const char *arg)
         o->concat = true;
         return 0;
     case OPT_DISCARD:
-        return mb_parse_bool(arg, &o->dev.discard) < 0 ? bad_value("discard", arg, "on or off") : 0;
+        return mb_parse_bool(arg, &o->dev.discard) < 0 ? vh_main_bad_value("discard", arg, "on or off") : 0;
     case OPT_DISK_ID:
         o->has_disk_id = true;
-        return bk_uuid_parse(arg, &o->disk_id) < 0 ? bad_value("disk-id", arg, "a UUID") : 0;
+        return bk_uuid_parse(arg, &o->disk_id) < 0 ? vh_main_bad_value("disk-id", arg, "a UUID") : 0;
     case OPT_ENGINE:
         return bk_engine_parse_kind(arg, &o->dev.engine) < 0
-                   ? bad_value("engine", arg, "auto, io_uring or threads") : 0;
+                   ? vh_main_bad_value("engine", arg, "auto, io_uring or threads") : 0;
     case OPT_FILE:
         return add_file(o, arg);
     case OPT_FORMAT:
         o->qcow2 = strcmp(arg, "qcow2") == 0;
         o->vmdk = strcmp(arg, "vmdk") == 0;
-        return o->qcow2 || o->vmdk || strcmp(arg, "raw") == 0 ? 0 : bad_value("format", arg, "raw, qcow2 or vmdk");
+        return o->qcow2 || o->vmdk || strcmp(arg, "raw") == 0 ? 0
+                   : vh_main_bad_value("format", arg, "raw, qcow2 or vmdk");
     case OPT_NUM_QUEUES:
-        return set_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
+        return vh_main_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
     case OPT_POLL_US:
-        if (set_number("poll-us", arg, 0, 1000, &us) < 0)
+        if (vh_main_number("poll-us", arg, 0, 1000, &us) < 0)
             return -1;
         o->dev.poll_max_ns = us * 1000;
         return 0;
@@ -174,7 +153,7 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_SERIAL:
         return set_serial(o, arg);
     case OPT_THREADS:
-        return set_number("threads", arg, 1, 64, &o->dev.max_threads);
+        return vh_main_number("threads", arg, 1, 64, &o->dev.max_threads);
     }
     return -1;
 }

@@ -8,7 +8,6 @@
 #include "fs-options.h"
 
 #include <linux/virtio_fs.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,27 +95,6 @@ static const char *const help[] = {
 
 static const char capabilities[] = "{\"type\": \"fs\"}";
 
-static int
-bad_value(const char *option, const char *arg, const char *want)
-{
-    mb_error("--%s=%s: expected %s", option, arg, want);
-    return -1;
-}
-
-static int
-set_number(const char *option, const char *arg, uint32_t min, uint32_t max, uint32_t *value)
-{
-    char want[64];
-    uint32_t v;
-
-    if (mb_parse_u32(arg, &v) == 0 && v >= min && v <= max) {
-        *value = v;
-        return 0;
-    }
-    snprintf(want, sizeof(want), "a number from %u to %u", min, max);
-    return bad_value(option, arg, want);
-}
-
 /* The position of arg in names (which ends with NULL). */
 static int
 set_choice(const char *option, const char *arg, const char *const *names, const char *want, int *value)
@@ -129,7 +107,7 @@ set_choice(const char *option, const char *arg, const char *const *names, const 
             return 0;
         }
     }
-    return bad_value(option, arg, want);
+    return vh_main_bad_value(option, arg, want);
 }
 
 static int
@@ -140,11 +118,11 @@ set_owner(const char *arg, struct fs_config *config)
     uint32_t u, g;
 
     if (!colon || (size_t)(colon - arg) >= sizeof(uid))
-        return bad_value("map-owner", arg, "UID:GID");
+        return vh_main_bad_value("map-owner", arg, "UID:GID");
     memcpy(uid, arg, (size_t)(colon - arg));
     uid[colon - arg] = 0;
     if (mb_parse_u32(uid, &u) < 0 || mb_parse_u32(colon + 1, &g) < 0 || u == UINT32_MAX || g == UINT32_MAX)
-        return bad_value("map-owner", arg, "UID:GID");
+        return vh_main_bad_value("map-owner", arg, "UID:GID");
     config->map_uid = u;
     config->map_gid = g;
     return 0;
@@ -180,13 +158,13 @@ set_quota(struct fs_quota_config *quota, int val, const char *arg)
     switch (val) {
     case OPT_QUOTA:
         return mb_parse_size(arg, &quota->bytes) == 0 && quota->bytes > 0 && quota->bytes <= INT64_MAX
-                   ? 0 : bad_value("quota", arg, "a size, such as 500M");
+                   ? 0 : vh_main_bad_value("quota", arg, "a size, such as 500M");
     case OPT_QUOTA_DIR:
         quota->dir = arg;
         return 0;
     case OPT_QUOTA_INODES:
         return mb_parse_u64(arg, &quota->inodes) == 0 && quota->inodes > 0 && quota->inodes <= INT64_MAX
-                   ? 0 : bad_value("quota-inodes", arg, "a number above 0");
+                   ? 0 : vh_main_bad_value("quota-inodes", arg, "a number above 0");
     default:
         quota->recount = true;
         return 0;
@@ -208,18 +186,18 @@ set_option(void *opaque, int val, const char *arg)
         return 0;
     case OPT_GID:
         o->have_gid = true;
-        return set_number("gid", arg, 0, UINT32_MAX - 1, &o->config.owner_gid);
+        return vh_main_number("gid", arg, 0, UINT32_MAX - 1, &o->config.owner_gid);
     case OPT_MAP_OWNER:
         return set_owner(arg, &o->config);
     case OPT_MAX_INODES:
-        return set_number("max-inodes", arg, 1024, 64u << 20, &o->config.max_nodes);
+        return vh_main_number("max-inodes", arg, 1024, 64u << 20, &o->config.max_nodes);
     case OPT_MOUNT:
-        return realpath(arg, o->mount_point) ? 0 : bad_value("mount", arg, "a directory that exists");
+        return realpath(arg, o->mount_point) ? 0 : vh_main_bad_value("mount", arg, "a directory that exists");
     case OPT_NO_OPENAT2:
         o->config.no_openat2 = true;
         return 0;
     case OPT_POLL_US:
-        return set_number("poll-us", arg, 0, 1000, &o->poll_us);
+        return vh_main_number("poll-us", arg, 0, 1000, &o->poll_us);
     case OPT_PRINT_CONFINEMENT:
         o->print_confinement = true;
         return 0;
@@ -240,12 +218,12 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_TAG:
         o->tag = arg;
         return *arg && strlen(arg) <= sizeof(((struct virtio_fs_config *)0)->tag)
-                   ? 0 : bad_value("tag", arg, "1 to 36 bytes");
+                   ? 0 : vh_main_bad_value("tag", arg, "1 to 36 bytes");
     case OPT_THREADS:
-        return set_number("thread-pool-size", arg, 0, FS_POOL_MAX_THREADS, &o->threads);
+        return vh_main_number("thread-pool-size", arg, 0, FS_POOL_MAX_THREADS, &o->threads);
     case OPT_UID:
         o->have_uid = true;
-        return set_number("uid", arg, 0, UINT32_MAX - 1, &o->config.owner_uid);
+        return vh_main_number("uid", arg, 0, UINT32_MAX - 1, &o->config.owner_uid);
     }
     return -1;
 }

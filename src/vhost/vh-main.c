@@ -140,6 +140,27 @@ common_option(const struct vh_main_program *prog, int val, const char *arg, stru
     }
 }
 
+int
+vh_main_bad_value(const char *option, const char *arg, const char *want)
+{
+    mb_error("--%s=%s: expected %s", option, arg, want);
+    return -1;
+}
+
+int
+vh_main_number(const char *option, const char *arg, uint32_t min, uint32_t max, uint32_t *value)
+{
+    char want[64];
+    uint32_t v;
+
+    if (mb_parse_u32(arg, &v) == 0 && v >= min && v <= max) {
+        *value = v;
+        return 0;
+    }
+    snprintf(want, sizeof(want), "a number from %u to %u", min, max);
+    return vh_main_bad_value(option, arg, want);
+}
+
 /* --print-capabilities is obeyed whatever else the command line says. */
 static bool
 asks_for_capabilities(int argc, char **argv)

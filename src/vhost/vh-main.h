@@ -51,6 +51,12 @@ struct vh_main_program {
 int vh_main_parse(const struct vh_main_program *prog, void *opaque, int argc, char **argv,
                   struct vh_main_options *opts);
 
+/* For option(): what is wrong with the argument of --option; returns -1. */
+int vh_main_bad_value(const char *option, const char *arg, const char *want);
+
+/* A number from min to max in arg to *value; 0, or -1 after a message. */
+int vh_main_number(const char *option, const char *arg, uint32_t min, uint32_t max, uint32_t *value) MB_MUST_CHECK;
+
 /* Create (or take over) the listening socket, before confinement.  Fills *listen_fd or
  * *conn_fd, the other is -1. 0 or -errno, message logged. */
 int vh_main_listen(const struct vh_main_options *opts, int *listen_fd, int *conn_fd);
