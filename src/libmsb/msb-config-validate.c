@@ -217,22 +217,14 @@ check_mount_options(const MsbMount *m, GError **error)
         return mount_fails(m, error, "stat-virt, host-perms, uid and gid go with shared directories and files");
     if (m->stat_virt == MSB_STAT_VIRT_OFF && m->host_perms == MSB_HOST_PERMS_MIRROR)
         return mount_fails(m, error, "host-perms=mirror has no meaning with stat-virt=off");
+    if (m->stat_virt == MSB_STAT_VIRT_OFF && m->uid >= 0)
+        return mount_fails(m, error, "uid and gid have no meaning with stat-virt=off, which shows the host's owners");
     if ((m->uid < 0) != (m->gid < 0))
         return mount_fails(m, error, "uid and gid go together");
     if ((m->format || m->fstype) && m->kind != MSB_MOUNT_DISK)
         return mount_fails(m, error, "format and fstype go with disk images");
     if (m->kind != MSB_MOUNT_NAMED && (m->volume_is_disk || m->volume_kind_given))
         return mount_fails(m, error, "kind goes with named volumes");
-    return TRUE;
-}
-
-/* What later versions know: refused, rather than accepted and left undone. */
-static gboolean
-check_mount_supported(const MsbMount *m, GError **error)
-{
-    if (m->quota)
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "mount on '%s': this version of msb has no quotas",
-                             m->target);
     return TRUE;
 }
 
@@ -259,7 +251,7 @@ check_mount(const MsbMount *m, GError **error)
         return mount_fails(m, error, "the path is not in its normal form");
     if (g_str_equal(target, "/.msb") || g_str_has_prefix(target, "/.msb/"))
         return mount_fails(m, error, "/.msb belongs to msb");
-    return check_mount_source(m, error) && check_mount_options(m, error) && check_mount_supported(m, error) &&
+    return check_mount_source(m, error) && check_mount_options(m, error) &&
            check_disk(m, error);
 }
 

@@ -28,7 +28,7 @@ struct _MsbHome {
 
 static const char *const home_subdirs[] = {
     "images", "sandboxes", "sandboxes/.locks", "volumes", "volumes/.meta",
-    "volumes/.locks", "snapshots", "kernel", "run",
+    "volumes/.locks", "volumes/.quota", "snapshots", "kernel", "run",
 };
 
 static gboolean

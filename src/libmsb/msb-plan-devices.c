@@ -148,8 +148,23 @@ stat_virt_word(MsbStatVirt stat_virt)
     }
 }
 
+/* All who can change a directory take part in its account, if there is one. What the host's user does in a directory
+ * of theirs is not in it: that is counted when the first sandbox begins. */
 static void
-add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const MsbMount *mount)
+add_quota(GPtrArray *argv, const MsbPlanInput *in, const MsbMount *mount, guint64 quota)
+{
+    g_autofree char *dir = msb_volume_quota_dir(in->home);
+
+    take_arg(argv, g_strconcat("--quota-dir=", dir, NULL));
+    if (quota)
+        take_arg(argv, g_strdup_printf("--quota=%" G_GUINT64_FORMAT, quota));
+    if (quota && mount->kind == MSB_MOUNT_DIR)
+        take_arg(argv, g_strdup("--quota-recount"));
+}
+
+static void
+add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const MsbMount *mount,
+          guint64 quota)
 {
     MsbDevice *device = device_new(plan, MSB_DEVICE_FS, id, mount && mount->readonly);
     GPtrArray *argv = begin_argv(in->vhost_fs, device);
@@ -169,6 +184,8 @@ add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *pat
 
         take_arg(argv, g_strconcat("--map-owner=", owner, NULL));
     }
+    if (!device->readonly && !is_file)
+        add_quota(argv, in, mount, quota);
     end_argv(plan, device, argv);
 }
 
@@ -176,12 +193,13 @@ static void
 add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mount)
 {
     g_autofree char *id = msb_plan_mount_id(index);
+    guint64 quota = in->quotas ? in->quotas[index] : mount->quota;
     g_autofree char *volume = NULL;
 
     switch (mount->kind) {
     case MSB_MOUNT_DIR:
     case MSB_MOUNT_FILE:
-        add_share(plan, in, id, mount->source, mount);
+        add_share(plan, in, id, mount->source, mount, quota);
         break;
     case MSB_MOUNT_NAMED:
         if (mount->volume_is_disk) {
@@ -189,8 +207,8 @@ add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mo
             add_disk(plan, in, id, volume, "raw", mount->readonly);
             break;
         }
-        volume = msb_home_build_path(in->home, "volumes", mount->source, NULL);
-        add_share(plan, in, id, volume, mount);
+        volume = msb_volume_dir(in->home, mount->source);
+        add_share(plan, in, id, volume, mount, quota);
         break;
     case MSB_MOUNT_DISK:
         add_disk(plan, in, id, mount->source, mount->format, mount->readonly);
@@ -213,7 +231,7 @@ msb_plan_add_devices(MsbPlan *plan, const MsbPlanInput *in, GError **error)
         add_disk(plan, in, "upper", upper, "raw", FALSE);
         break;
     case MSB_ROOT_BIND:
-        add_share(plan, in, "root", msb_config_get_image(in->config), NULL);
+        add_share(plan, in, "root", msb_config_get_image(in->config), NULL, 0);
         break;
     case MSB_ROOT_DISK:
         add_disk(plan, in, "root", msb_config_get_image(in->config), msb_config_get_root_format(in->config),

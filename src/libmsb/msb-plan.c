@@ -7,6 +7,25 @@
 
 #include "msb-connection.h"
 #include "msb-plan-private.h"
+#include "msb-volume.h"
+
+/* What volumes have by themselves counts also for mounts that do not name it. */
+static guint64 *
+read_quotas(const MsbHome *home, const MsbConfig *config, GError **error)
+{
+    const GPtrArray *mounts = msb_config_get_mounts(config);
+    g_autofree guint64 *quotas = g_new0(guint64, mounts->len + 1);
+    guint i;
+
+    for (i = 0; i < mounts->len; i++) {
+        const MsbMount *m = g_ptr_array_index(mounts, i);
+
+        quotas[i] = m->quota;
+        if (m->kind == MSB_MOUNT_NAMED && !quotas[i] && !msb_volume_read_quota(home, m->source, &quotas[i], error))
+            return NULL;
+    }
+    return g_steal_pointer(&quotas);
+}
 
 MsbPlan *
 msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel *kernel, const char *initrd,
@@ -14,12 +33,14 @@ msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel 
 {
     g_autofree char *vhost_blk = msb_paths_find_program("msb-vhost-blk", error);
     g_autofree char *vhost_fs = vhost_blk ? msb_paths_find_program("msb-vhost-fs", error) : NULL;
+    g_autofree guint64 *quotas = vhost_fs ? read_quotas(home, config, error) : NULL;
     g_autoptr(GPtrArray) layers = g_ptr_array_new();
     MsbPlanInput in = { .home = home, .config = config, .vhost_blk = vhost_blk, .vhost_fs = vhost_fs };
     guint i;
 
-    if (!vhost_fs)
+    if (!quotas)
         return NULL;
+    in.quotas = quotas;
     if (image) {
         in.n_layers = msb_image_get_n_layers(image);
         for (i = 0; i < in.n_layers; i++)

@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "msb-error.h"
@@ -38,43 +39,61 @@ lock_volume(const MsbHome *home, const char *name, GError **error)
     return msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, LOCK_TIMEOUT_MS, error);
 }
 
-/* What the metadata says, or without it the directory: *is_disk. */
+/* What is known of a volume: from its metadata, or without it from the directory. */
+typedef struct {
+    JsonObject *object;     /* the metadata, NULL: there is none */
+    gboolean is_disk;
+    guint64 quota;
+} Meta;
+
+static void
+meta_clear(Meta *meta)
+{
+    g_clear_pointer(&meta->object, json_object_unref);
+}
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Meta, meta_clear)
+
 static gboolean
-read_kind(const MsbHome *home, const char *name, gboolean *is_disk, gboolean *has_meta, GError **error)
+read_meta(const MsbHome *home, const char *name, Meta *meta, GError **error)
 {
     static const char *const kinds[] = { "dir", "disk", NULL };
     g_autofree char *path = meta_path(home, name), *disk = msb_volume_disk_path(home, name);
     g_autoptr(GError) local = NULL;
-    g_autoptr(JsonObject) object = msb_state_load(path, VOLUME_VERSION, &local);
     g_autoptr(JsonNode) node = NULL;
     MsbJsonReader r;
 
-    *has_meta = object != NULL;
-    *is_disk = access(disk, F_OK) == 0;
-    if (!object) {
+    meta->object = msb_state_load(path, VOLUME_VERSION, &local);
+    meta->is_disk = access(disk, F_OK) == 0;
+    if (!meta->object) {
         if (g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND))
             return TRUE;
         g_propagate_error(error, g_steal_pointer(&local));
         return FALSE;
     }
-    node = json_node_init_object(json_node_alloc(), object);
+    node = json_node_init_object(json_node_alloc(), meta->object);
     msb_json_reader_begin(&r, node, path);
-    *is_disk = msb_json_get_choice(&r, "kind", kinds, 0) == 1;
+    meta->is_disk = msb_json_get_choice(&r, "kind", kinds, 0) == 1;
+    meta->quota = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
     msb_json_reader_allow_unknown(&r);
     return msb_json_reader_end(&r, error);
 }
 
+/* Note quota, in new metadata or in what there is. */
 static gboolean
-write_meta(const MsbHome *home, const char *name, GError **error)
+write_meta(const MsbHome *home, const char *name, Meta *meta, guint64 quota, GError **error)
 {
     g_autofree char *path = meta_path(home, name);
-    g_autoptr(JsonObject) object = json_object_new();
 
-    json_object_set_int_member(object, "version", VOLUME_VERSION);
-    json_object_set_string_member(object, "name", name);
-    json_object_set_string_member(object, "kind", "dir");
-    json_object_set_int_member(object, "created", g_get_real_time());
-    return msb_state_save(path, object, error);
+    if (!meta->object) {
+        meta->object = json_object_new();
+        json_object_set_int_member(meta->object, "version", VOLUME_VERSION);
+        json_object_set_string_member(meta->object, "name", name);
+        json_object_set_string_member(meta->object, "kind", "dir");
+        json_object_set_int_member(meta->object, "created", g_get_real_time());
+    }
+    if (quota)
+        json_object_set_int_member(meta->object, "quota", (gint64)quota);
+    return msb_state_save(path, meta->object, error);
 }
 
 char *
@@ -90,23 +109,45 @@ msb_volume_lock(const MsbHome *home, const char *name, GError **error)
 }
 
 gboolean
-msb_volume_ensure_dir(MsbHome *home, const char *name, gboolean *created, GError **error)
+msb_volume_read_quota(const MsbHome *home, const char *name, guint64 *quota, GError **error)
+{
+    g_auto(Meta) meta = { .object = NULL };
+
+    if (!read_meta(home, name, &meta, error))
+        return FALSE;
+    *quota = meta.quota;
+    return TRUE;
+}
+
+static gboolean
+check_existing(const char *name, const Meta *meta, guint64 quota, GError **error)
+{
+    if (meta->is_disk)
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "volume '%s' exists as a disk; leave kind=dir out, or choose another name", name);
+    if (quota && meta->quota && quota != meta->quota)
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "volume '%s' has a quota of %" G_GUINT64_FORMAT " bytes, not of %" G_GUINT64_FORMAT
+                             "; mount it with that, or without 'quota'", name, meta->quota, quota);
+    return TRUE;
+}
+
+gboolean
+msb_volume_ensure_dir(MsbHome *home, const char *name, guint64 quota, gboolean *created, GError **error)
 {
     g_autofree char *dir = msb_volume_dir(home, name);
     g_autoptr(MsbLock) lock = lock_volume(home, name, error);
-    gboolean is_disk, has_meta, is_new;
+    g_auto(Meta) meta = { .object = NULL };
+    gboolean is_new;
 
     if (created)
         *created = FALSE;
-    if (!lock || !read_kind(home, name, &is_disk, &has_meta, error))
+    if (!lock || !read_meta(home, name, &meta, error) || !check_existing(name, &meta, quota, error))
         return FALSE;
-    if (is_disk)
-        return msb_error_set(error, MSB_ERROR_INVALID,
-                             "volume '%s' exists as a disk; leave kind=dir out, or choose another name", name);
     is_new = access(dir, F_OK) < 0;
     if (!msb_paths_make_dir(dir, 0700, error))
         return FALSE;
-    if (!has_meta && !write_meta(home, name, error)) {
+    if ((!meta.object || (quota && !meta.quota)) && !write_meta(home, name, &meta, quota, error)) {
         if (is_new)
             rmdir(dir);
         return FALSE;
@@ -116,11 +157,34 @@ msb_volume_ensure_dir(MsbHome *home, const char *name, gboolean *created, GError
     return TRUE;
 }
 
+char *
+msb_volume_quota_dir(const MsbHome *home)
+{
+    return msb_home_build_path(home, "volumes", ".quota", NULL);
+}
+
+/* The account of a directory that goes; named as msb-vhost-fs names it. */
+static void
+remove_account(const MsbHome *home, const char *dir)
+{
+    g_autofree char *accounts = msb_volume_quota_dir(home), *path = NULL;
+    struct stat st;
+
+    if (stat(dir, &st) < 0)
+        return;
+    path = g_strdup_printf("%s/%x-%" G_GUINT64_FORMAT ".quota", accounts, major(st.st_dev) << 20 | minor(st.st_dev),
+                           (guint64)st.st_ino);
+    unlink(path);
+}
+
 gboolean
 msb_volume_discard(MsbHome *home, const char *name, GError **error)
 {
     g_autofree char *dir = msb_volume_dir(home, name), *meta = meta_path(home, name);
     g_autoptr(MsbLock) lock = lock_volume(home, name, error);
 
-    return lock && msb_paths_remove_tree(dir, error) && msb_paths_remove_tree(meta, error);
+    if (!lock)
+        return FALSE;
+    remove_account(home, dir);
+    return msb_paths_remove_tree(dir, error) && msb_paths_remove_tree(meta, error);
 }

@@ -143,7 +143,7 @@ msb_volume_create(MsbHome *home, const char *name, GError **error)
     if (!msb_name_validate("volume", name, error))
         return NULL;
     taken = msb_volume_lookup(home, name, NULL);
-    if (!taken && !msb_volume_ensure_dir(home, name, &created, error))
+    if (!taken && !msb_volume_ensure_dir(home, name, 0, &created, error))
         return NULL;
     if (!created) {
         msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);

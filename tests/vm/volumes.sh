@@ -51,6 +51,34 @@ is "$(x cat /data/two)" two "are seen by the first"
 runs "a named volume is made by being mentioned" msb run -q -v "cache$id:/cache" busybox -- sh -c 'echo kept >/cache/file'
 is "$(msb run -q -v "cache$id:/cache" busybox -- cat /cache/file)" kept "and outlives its sandbox"
 
+# One budget for all who mount it, from run to run.
+runs "a volume with a quota" msb run -q -d -n "q$id" -v "quota$id:/q:quota=8M" busybox -- tail -f /dev/null
+q() { msb exec -q "q$id" -- "$@"; }
+like "$(q df -m /q)" ' 8 ' "df tells it"
+fails_with 1 'No space left' "more does not fit" q dd if=/dev/zero of=/q/big bs=64k count=200
+runs "what is removed makes room" q sh -c 'rm /q/big && dd if=/dev/zero of=/q/half bs=64k count=96'
+fails_with 1 'No space left' "a second sandbox has the same budget" msb run -q -v "quota$id:/q" busybox -- \
+    dd if=/dev/zero of=/q/more bs=64k count=64
+is "$(($(du -sk "$MSB_HOME/volumes/quota$id" | cut -f1) <= 8192))" 1 "and the host's disk no more than that"
+fails_with 1 "quota of 8388608 bytes" "another quota is refused" msb run -q -v "quota$id:/q:quota=9M" busybox -- true
+msb rm -q -f "q$id"
+
+# A file alone, which the host replaces.
+echo one >"$tmp/config"
+runs "a file of the host" msb run -q -d -n "f$id" -v "$tmp/config:/etc/app.conf" --mount-file "$tmp/ro/file:/ro.conf:ro" \
+    busybox -- tail -f /dev/null
+f() { msb exec -q "f$id" -- "$@"; }
+is "$(f cat /etc/app.conf /ro.conf)" $'one\nfixed' "appears in its place"
+fails_with 1 'Read-only' "read-only if asked for" f sh -c 'echo x >/ro.conf'
+runs "the guest writes it" f sh -c 'echo two >/etc/app.conf'
+is "$(cat "$tmp/config")" two "on the host"
+echo three >"$tmp/new" && mv "$tmp/new" "$tmp/config"
+within 5 sh -c "msb exec -q f$id -- grep -q three /etc/app.conf"
+is "$(f cat /etc/app.conf)" three "the guest follows a replacement"
+runs "and writes the new one" f sh -c 'echo four >>/etc/app.conf'
+is "$(cat "$tmp/config")" $'three\nfour' "on the host"
+msb rm -q -f "f$id"
+
 fails_with 2 "$tmp/missing" "a missing source is named" msb run -q --mount-dir "$tmp/missing:/x" busybox -- true
 fails_with 1 '/x' "two mounts on one path are refused" msb run -q -v "$tmp/ro:/x" -v "$tmp/data:/x/" busybox -- true
 fails_with 2 'noexe' "an unknown option is refused" msb run -q -v "$tmp/ro:/x:noexe" busybox -- true

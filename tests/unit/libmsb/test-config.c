@@ -246,7 +246,10 @@ test_rules(void)
     BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:size=1G")), "kind=disk");
     BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=1G,uid=1,gid=1")),
           "shared directories");
-    BREAK(MSB_ERROR_UNSUPPORTED, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/d:quota=1G")), "quotas");
+    BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_VOLUME, "/etc/passwd:/d:quota=1G")),
+          "a quota goes with directories");
+    BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/d:stat-virt=off,uid=1,gid=1")),
+          "no meaning");
     BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/.msb/x")), "belongs to msb");
     BREAK(MSB_ERROR_INVALID,
           msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/d:stat-virt=off,host-perms=mirror")),
@@ -306,7 +309,7 @@ config_full(void)
     msb_config_add_label(c, "k=v", NULL);
     msb_config_add_label(c, "flag", NULL);
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_VOLUME, "data:/d:ro,nosuid"));
-    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=off,uid=0,gid=7,noexec,nodev"));
+    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,noexec,nodev"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=raw,fstype=ext4"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/t:size=64M"));
     return c;
@@ -331,7 +334,7 @@ test_round_trip(void)
     g_assert_cmpuint(msb_config_get_mounts(after)->len, ==, 4);
     m = g_ptr_array_index(msb_config_get_mounts(after), 1);
     g_assert_cmpint(m->gid, ==, 7);
-    g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_OFF);
+    g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_RELAXED);
     g_assert_true(msb_config_get_ephemeral(after));
     msb_config_validate(after, &error);
     g_assert_no_error(error);

@@ -102,7 +102,7 @@ test_bind_root(Fixture *f, gconstpointer data)
     plan = build(f);
     g_assert_cmpuint(plan->devices->len, ==, 2);
     assert_argv(f, plan, 1, "/libexec/msb-vhost-fs --socket-path=RUN/root.sock --tag=root --shared-dir=/usr "
-                            "--stat-virt=strict");
+                            "--stat-virt=strict --quota-dir=HOME/volumes/.quota");
     g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_VIRTIOFS);
     g_assert_cmpstr(plan->boot.root_source, ==, "root");
     g_assert_cmpuint(plan->boot.modules_partition, ==, 1);
@@ -155,9 +155,9 @@ test_mounts(Fixture *f, gconstpointer data)
 
     msb_config_set_user(f->config, "1000:100");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_FILE, "/etc/passwd:/a/b/c/d:ro,noexec");
-    plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6,quota=1G");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_TMPFS, "/tmp:64M");
-    plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev,quota=500");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_NAMED, "big:/z/z/z/z/z:kind=disk,size=1G,ro");
     plan = build(f);
@@ -186,9 +186,10 @@ test_mounts(Fixture *f, gconstpointer data)
     assert_argv(f, plan, 2, "/libexec/msb-vhost-fs --socket-path=RUN/m0.sock --tag=m0 --shared-file=/etc/passwd "
                             "--read-only --stat-virt=strict --map-owner=1000:100");
     assert_argv(f, plan, 3, "/libexec/msb-vhost-fs --socket-path=RUN/m1.sock --tag=m1 "
-                            "--shared-dir=HOME/volumes/data --stat-virt=strict --host-perms=mirror --uid=5 --gid=6");
+                            "--shared-dir=HOME/volumes/data --stat-virt=strict --host-perms=mirror --uid=5 --gid=6 "
+                            "--quota-dir=HOME/volumes/.quota --quota=1073741824");
     assert_argv(f, plan, 4, "/libexec/msb-vhost-fs --socket-path=RUN/m3.sock --tag=m3 --shared-dir=/etc "
-                            "--stat-virt=off");
+                            "--stat-virt=off --quota-dir=HOME/volumes/.quota --quota=524288000 --quota-recount");
     assert_argv(f, plan, 5, "/libexec/msb-vhost-blk --socket-path=RUN/m4.sock --serial=m4 --num-queues=1 "
                             "--blk-file=/etc/passwd --format=raw --discard=on");
 }

@@ -247,7 +247,7 @@ test_create_fails(Fixture *f, gconstpointer data)
     sandboxes = list_dir(f, "sandboxes");
     volumes = list_dir(f, "volumes");
     g_assert_cmpstr(sandboxes, ==, ".locks");
-    g_assert_cmpstr(volumes, ==, ".locks .meta");
+    g_assert_cmpstr(volumes, ==, ".locks .meta .quota");
 }
 
 static void
@@ -258,6 +258,7 @@ test_volumes(Fixture *f, gconstpointer data)
     g_autofree char *volumes = NULL, *dir = msb_volume_dir(f->home, "data"), *meta = NULL;
     g_autofree char *disk = msb_home_build_path(f->home, "volumes", "disky", NULL), *raw = NULL;
     g_auto(GStrv) users = NULL;
+    guint64 quota = 0;
     g_autoptr(GError) error = NULL;
 
     msb_config_add_mount(config, msb_mount_parse(MSB_MOUNT_FLAG_VOLUME, "data:/data", NULL));
@@ -268,9 +269,15 @@ test_volumes(Fixture *f, gconstpointer data)
     g_assert_no_error(error);
     volumes = list_dir(f, "volumes");
     meta = list_dir(f, "volumes/.meta");
-    g_assert_cmpstr(volumes, ==, ".locks .meta data");
+    g_assert_cmpstr(volumes, ==, ".locks .meta .quota data");
     g_assert_cmpstr(meta, ==, "data.json");
 
+    g_assert_true(msb_volume_ensure_dir(f->home, "data", G_GUINT64_CONSTANT(1) << 30, NULL, &error));
+    g_assert_true(msb_volume_read_quota(f->home, "data", &quota, &error));
+    g_assert_cmpuint(quota, ==, G_GUINT64_CONSTANT(1) << 30);
+    g_assert_true(msb_volume_ensure_dir(f->home, "data", 0, NULL, &error));
+    g_assert_false(msb_volume_ensure_dir(f->home, "data", 4096, NULL, &error));
+    assert_failed_with(error, MSB_ERROR_INVALID, "a quota of 1073741824 bytes, not of 4096");
     g_assert_false(msb_volume_remove(f->home, "data", &error));
     assert_failed_with(error, MSB_ERROR_IN_USE, "in use by the sandboxes 'box', 'boy'");
     users = msb_volume_dup_users(f->home, "other", &error);
@@ -279,7 +286,7 @@ test_volumes(Fixture *f, gconstpointer data)
 
     raw = g_build_filename(disk, "disk.raw", NULL);
     g_assert_true(msb_paths_make_dir(disk, 0700, NULL) && g_file_set_contents(raw, "", 0, NULL));
-    g_assert_false(msb_volume_ensure_dir(f->home, "disky", NULL, &error));
+    g_assert_false(msb_volume_ensure_dir(f->home, "disky", 0, NULL, &error));
     assert_failed_with(error, MSB_ERROR_INVALID, "'disky' exists as a disk");
 
     g_assert_cmpint(g_rmdir(dir), ==, 0);
