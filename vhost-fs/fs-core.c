@@ -197,7 +197,8 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
     r = check_identity(fs, root_fd, path, err);
     if (r < 0)
         return r;
-    fs->ident_cache = ctime_is_witness(root_fd);
+    /* The file of that name may be another one with every request. */
+    fs->ident_cache = !fs->single && ctime_is_witness(root_fd);
     r = fs_nodes_init(&fs->nodes, config->max_nodes ? config->max_nodes : FS_MAX_NODES, max_fds);
     if (r == 0)
         r = fs_handles_init(&fs->handles, max_fds);
@@ -205,6 +206,10 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
         r = fs_locks_init(&fs->locks, max_fds / 2);
     if (r == 0)
         r = make_root(fs, mb_steal_fd(&root_fd));
+    if (r == 0 && fs->single) {
+        fs->single_node = fs_node_make_single(fs);
+        r = fs->single_node ? 0 : -errno;
+    }
     if (r < 0)
         return fs_fail(err, r, "share '%s'", path);
     /* What cannot change takes no part. */

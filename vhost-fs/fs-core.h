@@ -68,6 +68,7 @@ struct fs {
     uint32_t euid;
     uint32_t root_mnt;          /* mount of the share; other ones below it are submounts */
     char *single;               /* single-file share: the one name in the root */
+    struct fs_node *single_node; /* and the node of whatever file has that name */
 
     _Atomic uint64_t init_flags; /* what INIT agreed on, and FS_INITIALIZED; 0 before it */
 

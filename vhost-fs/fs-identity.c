@@ -322,12 +322,14 @@ fs_ident_probe(struct fs *fs, const struct fs_fd *fd)
 {
     uint8_t value[FS_IDENT_SIZE + 1];
     ssize_t len;
-    int r;
+    int r = -EROFS;
 
-    if (fs->config.read_only) {
+    if (!fs->config.read_only)
+        r = fs_xattr_set(fd, FS_IDENT_PROBE, "", 1, 0);
+    /* What may not be written to, because it is somebody else's, can still be read and has identities. */
+    if (r == -EROFS || r == -EACCES || r == -EPERM) {
         len = fs_xattr_get(fd, FS_IDENT_XATTR, value, sizeof(value));
         return len >= 0 || len == -ENODATA || len == -ERANGE ? 0 : (int)len;
     }
-    r = fs_xattr_set(fd, FS_IDENT_PROBE, "", 1, 0);
     return r < 0 ? r : fs_xattr_remove(fd, FS_IDENT_PROBE);
 }

@@ -171,6 +171,9 @@ fs_node_fd_ready(struct fs *fs, struct fs_node *node, struct fs_fd *fd)
 
     if (fd_take(node, fd))
         return true;
+    /* What is open may have been replaced. */
+    if (node == fs->single_node)
+        return false;
     pthread_mutex_lock(fs_node_lock(fs, node));
     for (handle = node->handles; handle; handle = handle->next) {
         if (handle->fd >= 0 && fs_slot_ref(&handle->slot))
@@ -256,12 +259,35 @@ walk_step(struct fs *fs, struct fs_node *node, struct fs_fd *held, struct fs_fd 
     return -ESTALE;
 }
 
+/* The file that has the name of a single-file share now. */
+static int
+open_single(struct fs *fs, struct fs_fd *fd)
+{
+    fs_auto_fd struct fs_fd dir = FS_FD_NONE;
+    struct statx stx;
+    int r;
+
+    if (!fs_node_fd_ready(fs, fs->root, &dir))
+        return -ESTALE;
+    fd->fd = fs_path_open(fs, dir.fd, fs->single);
+    if (fd->fd < 0)
+        return fd->fd;
+    r = fs_path_stat_fd(fd->fd, &stx);
+    if (r == 0 && !S_ISREG(stx.stx_mode))
+        r = S_ISLNK(stx.stx_mode) ? -ELOOP : S_ISDIR(stx.stx_mode) ? -EISDIR : -ENXIO;
+    if (r < 0)
+        fs_fd_put(fd);
+    return r;
+}
+
 int
 fs_node_fd(struct fs *fs, struct fs_node *node, struct fs_fd *fd)
 {
     fs_auto_fd struct fs_fd held = FS_FD_NONE;
     unsigned steps;
 
+    if (node == fs->single_node)
+        return open_single(fs, fd);
     if (fs_node_fd_ready(fs, node, fd))
         return 0;
     for (steps = 0; steps < FS_NODE_MAX_WALK; steps++) {

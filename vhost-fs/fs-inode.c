@@ -249,6 +249,15 @@ fs_node_make(struct fs *fs, const struct statx *stx, struct fs_node *parent, con
     return node;
 }
 
+struct fs_node *
+fs_node_make_single(struct fs *fs)
+{
+    /* No file is like that. */
+    const struct statx stx = {.stx_ino = UINT64_MAX, .stx_mode = S_IFREG};
+
+    return fs_node_make(fs, &stx, NULL, NULL);
+}
+
 /* ---- references ------------------------------------------------------------------- */
 
 struct fs_node *
@@ -388,6 +397,10 @@ fs_node_moved(struct fs *fs, struct fs_node *node, struct fs_node *parent, const
 void
 fs_node_name(struct fs *fs, struct fs_node *node, char *buf, size_t size)
 {
+    if (node == fs->single_node) {
+        snprintf(buf, size, "%s", fs->single);
+        return;
+    }
     pthread_mutex_lock(fs_node_lock(fs, node));
     snprintf(buf, size, "%s", node == fs->root ? "." : node->name ? node->name : "(no name)");
     pthread_mutex_unlock(fs_node_lock(fs, node));

@@ -115,6 +115,10 @@ fs_node_id(struct fs_node *node)
 /* The node with that identity if there is one, with a reference; or NULL. */
 struct fs_node *fs_node_find(struct fs *fs, const struct statx *stx);
 
+/* The node of a single-file share's file: the same one whichever file has the name, because the guest may
+ * have bound it somewhere, where nothing is ever looked up again. NULL with errno. */
+struct fs_node *fs_node_make_single(struct fs *fs);
+
 /* Find or make it, and note that it was seen as name in parent (both may be NULL: a file
  * without a name). NULL with errno ENOMEM, or ENFILE when the table is full. */
 struct fs_node *fs_node_make(struct fs *fs, const struct statx *stx, struct fs_node *parent, const char *name);

@@ -123,6 +123,27 @@ look_closely(const struct fs_dir_ref *dir, const char *name, struct statx *stx, 
     return r;
 }
 
+static int
+lookup_single(const struct fs_dir_ref *dir, struct fuse_entry_out *entry, struct fs_node **node)
+{
+    struct fs *fs = dir->fs;
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    struct fs_ident id;
+    struct statx stx;
+    int r = fs_node_fd(fs, fs->single_node, &fd);
+
+    if (r == 0)
+        r = fs_path_stat_fd(fd.fd, &stx);
+    if (r == 0)
+        r = fs_ident_load(fs, fs->single_node, &fd, &stx, &id);
+    if (r < 0)
+        return r;
+    fs_entry_fill(dir, fs->single_node, &stx, &id, entry);
+    if (node)
+        *node = fs_node_ref(fs->single_node);
+    return 0;
+}
+
 int
 fs_lookup_name(const struct fs_dir_ref *dir, const char *name, struct fuse_entry_out *entry,
                struct fs_node **ret_node)
@@ -133,12 +154,11 @@ fs_lookup_name(const struct fs_dir_ref *dir, const char *name, struct fuse_entry
     struct statx stx;
     int r;
 
+    if (fs->single)
+        return lookup_single(dir, entry, ret_node);
     r = fs_path_stat(dir->fd.fd, name, &stx);
     if (r < 0)
         return r;
-    /* A single-file share has no directories in it. */
-    if (fs->single && S_ISDIR(stx.stx_mode))
-        return -ENOENT;
     node = fs_node_find(fs, &stx);
     if (!node && !fs_ident_possible(fs, &stx)) {
         node = fs_node_make(fs, &stx, dir->node, name);

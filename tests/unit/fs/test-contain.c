@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -290,12 +291,83 @@ test_single(void)
     put(in_dir(host_dir, "new"), "second");
     rename(in_dir(host_dir, "new"), in_dir(host_dir, "one"));
     eq_int(ft_lookup(t, FUSE_ROOT_ID, "one", &e2), 0, "replaced by the host");
-    ok(e2.nodeid != e.nodeid, "it is another file");
+    ok(e2.nodeid == e.nodeid && e2.attr.ino != e.attr.ino, "it is another file behind the same node");
+    eq_int(ft_open(t, e.nodeid, O_RDONLY, &fh), 0, "which those who looked it up before have, too");
+    ft_release(t, e.nodeid, fh);
+    eq_int(ft_getattr(t, e.nodeid, &a), 0, "and whose attributes");
+    eq_int(a.size, 6, "are the new one's");
     eq_int(ft_open(t, e2.nodeid, O_RDONLY, &fh), 0, "open");
     ft_read(t, e2.nodeid, fh, 0, buf, sizeof(buf));
     eq_str(buf, "second", "with the new text");
+    put(in_dir(host_dir, "new"), "third");
+    rename(in_dir(host_dir, "new"), in_dir(host_dir, "one"));
+    memset(buf, 0, sizeof(buf));
+    ft_read(t, e2.nodeid, fh, 0, buf, sizeof(buf));
+    eq_str(buf, "second", "what is open stays as it was");
     ft_release(t, e2.nodeid, fh);
+    eq_int(ft_chmod(t, e.nodeid, 0640), 0, "chmod");
+    eq_int(ft_truncate(t, e.nodeid, 2), 0, "and truncate");
+    eq_int(ft_getattr(t, e.nodeid, &a), 0, "are for the new one");
+    ok(a.mode == (S_IFREG | 0640) && a.size == 2, "alone");
+    unlink(in_dir(host_dir, "one"));
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, "one", &e2), -ENOENT, "removed on the host: not there");
+    if (symlink(in_dir(secret_dir, "file"), in_dir(host_dir, "one")) < 0)
+        exit(1);
+    eq_int(ft_open(t, e.nodeid, O_RDONLY, &fh), -ELOOP, "replaced by a link: not followed");
+    unlink(in_dir(host_dir, "one"));
+    if (mkfifo(in_dir(host_dir, "one"), 0600) < 0)
+        exit(1);
+    eq_int(ft_open(t, e.nodeid, O_RDONLY, &fh), -ENXIO, "replaced by a FIFO: not opened");
+    unlink(in_dir(host_dir, "one"));
+    put(in_dir(host_dir, "one"), "back");
+    eq_int(ft_open(t, e.nodeid, O_RDONLY, &fh), 0, "a file again: opened");
+    ft_release(t, e.nodeid, fh);
     ft_free(t);
+}
+
+/* An ordinary user shares a file of root. */
+static int
+share_of_another(const char *file)
+{
+    struct fs_config config = {.shared_file = file, .cache = FS_CACHE_AUTO};
+    struct fuse_entry_out e;
+    char buf[8] = "";
+    struct ft *t;
+    uint64_t fh;
+
+    if (setgid(65534) < 0 || setuid(65534) < 0)
+        return 1;
+    t = ft_core(&config);
+    if (ft_lookup(t, FUSE_ROOT_ID, "root-owned", &e) < 0 || e.attr.uid != 65534)
+        return 2;
+    if (ft_open(t, e.nodeid, O_RDONLY, &fh) < 0 || ft_read(t, e.nodeid, fh, 0, buf, 5) != 5 || strcmp(buf, "rooty") != 0)
+        return 3;
+    if (ft_open(t, e.nodeid, O_WRONLY, &fh) != -EACCES || ft_chmod(t, e.nodeid, 0600) >= 0)
+        return 4;
+    return 0;
+}
+
+static void
+test_root_owned(void)
+{
+    struct fs_config config;
+    char file[4400];
+    int status = -1;
+    pid_t pid;
+
+    if (geteuid() != 0) {
+        tap_skip("a file of root", "needs root");
+        return;
+    }
+    prepare(&config);
+    put(in_dir(host_dir, "root-owned"), "rooty");
+    snprintf(file, sizeof(file), "%s/root-owned", host_dir);
+    chmod(ft_tmp(), 0755);
+    pid = fork();
+    if (pid == 0)
+        _exit(share_of_another(file));
+    waitpid(pid, &status, 0);
+    eq_int(status, 0, "an ordinary user shares a file of root: it can be read, not changed");
 }
 
 /* ---- bounds ---------------------------------------------------------------------------------------------- */
@@ -414,6 +486,7 @@ main(void)
     }
     test_read_only();
     test_single();
+    test_root_owned();
     test_bounds();
     return tap_done();
 }
