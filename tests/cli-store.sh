@@ -100,6 +100,8 @@ is "import wants a name" "$status" 2
 
 msb doctor --format json
 is_json "doctor --format json is JSON" "$out"
+like "doctor asks the back-ends what confines them" "$out" '"check" : "fs-confined"'
+like "both of them" "$out" '"check" : "blk-confined"'
 like "doctor says what is missing" "$out" '"check" : "kernel"'
 
 # Where the state directory cannot be.

@@ -22,7 +22,7 @@
 #include "mb-cleanup.h"
 #include "msb-connection.h"
 #include "msb-error.h"
-#include "msb-host.h"
+#include "msb-host-private.h"
 #include "msb-kernel.h"
 #include "msb-plan.h"
 
@@ -48,9 +48,8 @@ msb_host_choose_accel(const char *configured, char **why, GError **error)
     return msb_plan_choose_accel(configured, why, error);
 }
 
-/* Takes found. */
-static void
-add(GPtrArray *list, const char *name, MsbCheckResult result, char *found, const char *hint)
+void
+msb_check_add(GPtrArray *list, const char *name, MsbCheckResult result, char *found, const char *hint)
 {
     MsbCheck *check = g_new0(MsbCheck, 1);
 
@@ -85,17 +84,19 @@ check_filesystem(GPtrArray *list, const char *path)
     mb_autofd int from = make_probe(path), to = make_probe(path);
 
     if (from < 0 || to < 0) {
-        add(list, "filesystem", MSB_CHECK_WARNING,
+        msb_check_add(list, "filesystem", MSB_CHECK_WARNING,
             g_strdup_printf("cannot make a temporary file in %s: %s", path, g_strerror(errno)), NULL);
         return;
     }
     if (fsetxattr(from, "user.msb.probe", "", 1, 0) < 0)
-        add(list, "filesystem", MSB_CHECK_WARNING, g_strdup_printf("no user xattrs in %s: %s", path, g_strerror(errno)),
+        msb_check_add(list, "filesystem", MSB_CHECK_WARNING,
+                      g_strdup_printf("no user xattrs in %s: %s", path, g_strerror(errno)),
             "volumes keep their owners and modes there; choose a place on ext4, xfs or btrfs with MSB_HOME");
     else if (ioctl(to, FICLONE, from) < 0)
-        add(list, "filesystem", MSB_CHECK_OK, g_strdup("user xattrs; no reflinks, disks are copied sparsely"), NULL);
+        msb_check_add(list, "filesystem", MSB_CHECK_OK,
+                      g_strdup("user xattrs; no reflinks, disks are copied sparsely"), NULL);
     else
-        add(list, "filesystem", MSB_CHECK_OK, g_strdup("user xattrs and reflinks"), NULL);
+        msb_check_add(list, "filesystem", MSB_CHECK_OK, g_strdup("user xattrs and reflinks"), NULL);
 }
 
 static void
@@ -107,23 +108,23 @@ check_home(GPtrArray *list, MsbHome *home)
     guint64 available;
 
     if (access(path, W_OK) < 0) {
-        add(list, "state", MSB_CHECK_FAILED, g_strdup_printf("%s: %s", path, g_strerror(errno)),
+        msb_check_add(list, "state", MSB_CHECK_FAILED, g_strdup_printf("%s: %s", path, g_strerror(errno)),
             "set MSB_HOME to a directory of your own");
         return;
     }
     if (statvfs(path, &fs) < 0) {
-        add(list, "state", MSB_CHECK_FAILED, g_strdup_printf("%s: %s", path, g_strerror(errno)), NULL);
+        msb_check_add(list, "state", MSB_CHECK_FAILED, g_strdup_printf("%s: %s", path, g_strerror(errno)), NULL);
         return;
     }
     available = (guint64)fs.f_bavail * fs.f_frsize;
     size = g_format_size_full(available, G_FORMAT_SIZE_IEC_UNITS);
     if (available >= LOW_SPACE)
-        add(list, "state", MSB_CHECK_OK, g_strdup_printf("%s, %s free", path, size), NULL);
+        msb_check_add(list, "state", MSB_CHECK_OK, g_strdup_printf("%s, %s free", path, size), NULL);
     else
-        add(list, "state", MSB_CHECK_WARNING, g_strdup_printf("%s, only %s free", path, size),
+        msb_check_add(list, "state", MSB_CHECK_WARNING, g_strdup_printf("%s, only %s free", path, size),
             "images and what sandboxes write need space there; MSB_HOME chooses another place");
     if (strlen(path) > LONG_HOME)
-        add(list, "state-path", MSB_CHECK_WARNING,
+        msb_check_add(list, "state-path", MSB_CHECK_WARNING,
             g_strdup_printf("%s is %" G_GSIZE_FORMAT " bytes long: sandboxes with long names will not start", path,
                             strlen(path)), "set MSB_HOME to a shorter directory");
     check_filesystem(list, path);
@@ -140,14 +141,14 @@ check_programs(GPtrArray *list)
         g_autofree char *path = msb_paths_find_program(programs[i], &error);
 
         if (!path) {
-            add(list, "programs", MSB_CHECK_FAILED, g_strdup(error->message),
+            msb_check_add(list, "programs", MSB_CHECK_FAILED, g_strdup(error->message),
                 "install msb again, with all its programs");
             return;
         }
         g_free(dir);
         dir = g_path_get_dirname(path);
     }
-    add(list, "programs", MSB_CHECK_OK, g_steal_pointer(&dir), NULL);
+    msb_check_add(list, "programs", MSB_CHECK_OK, g_steal_pointer(&dir), NULL);
 }
 
 static void
@@ -158,14 +159,14 @@ check_kernel(GPtrArray *list, MsbHome *home)
     g_autofree char *initrd = NULL;
 
     if (!kernel) {
-        add(list, "kernel", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
+        msb_check_add(list, "kernel", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
         return;
     }
     initrd = msb_kernel_ensure_initrd(home, kernel, &error);
     if (initrd)
-        add(list, "kernel", MSB_CHECK_OK, g_strdup(msb_kernel_get_version(kernel)), NULL);
+        msb_check_add(list, "kernel", MSB_CHECK_OK, g_strdup(msb_kernel_get_version(kernel)), NULL);
     else
-        add(list, "kernel", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
+        msb_check_add(list, "kernel", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
 }
 
 /* udev's rule is root:kvm 0660. With root:root 0600, which a machine without udev has, a root user's libvirtd distrusts
@@ -179,13 +180,13 @@ check_accel(GPtrArray *list)
     struct stat st;
 
     if (!accel)
-        add(list, "accelerator", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
+        msb_check_add(list, "accelerator", MSB_CHECK_FAILED, g_strdup(error->message), NULL);
     else if (why)
-        add(list, "accelerator", MSB_CHECK_WARNING, g_strdup(why), NULL);
+        msb_check_add(list, "accelerator", MSB_CHECK_WARNING, g_strdup(why), NULL);
     else
-        add(list, "accelerator", MSB_CHECK_OK, g_strdup(accel), NULL);
+        msb_check_add(list, "accelerator", MSB_CHECK_OK, g_strdup(accel), NULL);
     if (geteuid() == 0 && stat("/dev/kvm", &st) == 0 && st.st_gid == 0 && (st.st_mode & 0060) != 0060)
-        add(list, "kvm-access", MSB_CHECK_WARNING, g_strdup("/dev/kvm belongs to root alone"),
+        msb_check_add(list, "kvm-access", MSB_CHECK_WARNING, g_strdup("/dev/kvm belongs to root alone"),
             "libvirtd then probes QEMU for a minute at every start; chgrp kvm /dev/kvm; chmod 660 /dev/kvm");
 }
 
@@ -204,9 +205,9 @@ static void
 check_virtlogd(GPtrArray *list)
 {
     if (socket_answers(VIRTLOGD_SOCKET))
-        add(list, "virtlogd", MSB_CHECK_OK, g_strdup(VIRTLOGD_SOCKET), NULL);
+        msb_check_add(list, "virtlogd", MSB_CHECK_OK, g_strdup(VIRTLOGD_SOCKET), NULL);
     else
-        add(list, "virtlogd", MSB_CHECK_FAILED, g_strdup("virtlogd does not answer at " VIRTLOGD_SOCKET),
+        msb_check_add(list, "virtlogd", MSB_CHECK_FAILED, g_strdup("virtlogd does not answer at " VIRTLOGD_SOCKET),
             "start it: systemctl start virtlogd.socket");
 }
 
@@ -220,19 +221,21 @@ check_libvirt(GPtrArray *list)
     char *capabilities;
 
     if (!connection) {
-        add(list, "libvirt", MSB_CHECK_FAILED, g_strdup(error->message),
+        msb_check_add(list, "libvirt", MSB_CHECK_FAILED, g_strdup(error->message),
             "install libvirt-daemon-system and qemu-system-x86; as root, start libvirtd and virtlogd");
         return;
     }
     version = msb_connection_dup_version(connection);
     qemu = msb_connection_dup_hypervisor_version(connection);
-    add(list, "libvirt", MSB_CHECK_OK,
+    msb_check_add(list, "libvirt", MSB_CHECK_OK,
         g_strdup_printf("%s, libvirt %s", msb_connection_get_uri(connection), version ? version : "?"), NULL);
     capabilities = virConnectGetDomainCapabilities(msb_connection_get(connection), NULL, "x86_64", "microvm", NULL, 0);
     if (capabilities)
-        add(list, "qemu", MSB_CHECK_OK, g_strdup_printf("QEMU %s with machine type microvm", qemu ? qemu : "?"), NULL);
+        msb_check_add(list, "qemu", MSB_CHECK_OK,
+                      g_strdup_printf("QEMU %s with machine type microvm", qemu ? qemu : "?"), NULL);
     else
-        add(list, "qemu", MSB_CHECK_FAILED, g_strdup("no QEMU with machine type microvm"), "install qemu-system-x86");
+        msb_check_add(list, "qemu", MSB_CHECK_FAILED,
+                      g_strdup("no QEMU with machine type microvm"), "install qemu-system-x86");
     free(capabilities);
     if (msb_connection_is_system(connection))
         check_virtlogd(list);
@@ -244,9 +247,9 @@ check_landlock(GPtrArray *list)
     long abi = syscall(SYS_landlock_create_ruleset, NULL, (size_t)0, LANDLOCK_CREATE_RULESET_VERSION);
 
     if (abi > 0)
-        add(list, "landlock", MSB_CHECK_OK, g_strdup_printf("version %ld", abi), NULL);
+        msb_check_add(list, "landlock", MSB_CHECK_OK, g_strdup_printf("version %ld", abi), NULL);
     else
-        add(list, "landlock", MSB_CHECK_WARNING, g_strdup("the kernel of this machine has no Landlock"),
+        msb_check_add(list, "landlock", MSB_CHECK_WARNING, g_strdup("the kernel of this machine has no Landlock"),
             "back-ends are confined by seccomp and lost capabilities alone; boot with lsm=landlock,…");
 }
 
@@ -256,9 +259,9 @@ check_seccomp(GPtrArray *list)
     guint32 action = SECCOMP_RET_KILL_PROCESS;
 
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0)
-        add(list, "seccomp", MSB_CHECK_OK, g_strdup("filters that kill the process"), NULL);
+        msb_check_add(list, "seccomp", MSB_CHECK_OK, g_strdup("filters that kill the process"), NULL);
     else
-        add(list, "seccomp", MSB_CHECK_WARNING, g_strdup_printf("no seccomp filters: %s", g_strerror(errno)),
+        msb_check_add(list, "seccomp", MSB_CHECK_WARNING, g_strdup_printf("no seccomp filters: %s", g_strerror(errno)),
             "boot a kernel with CONFIG_SECCOMP_FILTER");
 }
 
@@ -269,7 +272,7 @@ check_nofile(GPtrArray *list)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
-    add(list, "open-files", limit.rlim_max < LOW_NOFILE ? MSB_CHECK_WARNING : MSB_CHECK_OK,
+    msb_check_add(list, "open-files", limit.rlim_max < LOW_NOFILE ? MSB_CHECK_WARNING : MSB_CHECK_OK,
         limit.rlim_max == RLIM_INFINITY ? g_strdup("no limit")
                                         : g_strdup_printf("at most %" G_GUINT64_FORMAT, (guint64)limit.rlim_max),
         limit.rlim_max < LOW_NOFILE ? "shared directories need more; raise the hard limit (ulimit -Hn)" : NULL);
@@ -287,6 +290,7 @@ msb_host_check(MsbHome *home)
     check_libvirt(list);
     check_landlock(list);
     check_seccomp(list);
+    msb_host_check_confinement(list, home);
     check_nofile(list);
     return list;
 }
