@@ -44,6 +44,7 @@ struct fs_config {
     uint32_t owner_uid, owner_gid;
     uint32_t map_uid, map_gid;  /* otherwise: what the process's own user shows as */
     enum fs_cache cache;
+    bool writeback;             /* the guest may keep what was written for a while */
     struct fs_quota_config quota;
     uint32_t max_nodes;         /* 0: FS_MAX_NODES */
     uint32_t max_fds;           /* descriptors for nodes, as many again for open files; 0: from RLIMIT_NOFILE */

@@ -30,6 +30,22 @@ reply_open(struct fs *fs, struct fuse_open_out *out, uint64_t fh)
         out->open_flags = FOPEN_KEEP_CACHE;
 }
 
+/*
+ * What the host's file is opened with.  A guest that keeps what was written knows where a file ends
+ * better than the host, and reads the rest of a page that it writes a part of.
+ */
+static int
+host_flags(const struct fs *fs, uint32_t guest_flags)
+{
+    int flags = (int)(guest_flags & GUEST_FLAGS);
+
+    if (!(atomic_load_explicit(&fs->init_flags, memory_order_relaxed) & FUSE_WRITEBACK_CACHE))
+        return flags;
+    if ((flags & O_ACCMODE) == O_WRONLY)
+        flags = (flags & ~O_ACCMODE) | O_RDWR;
+    return flags & ~O_APPEND;
+}
+
 static int
 check_flags(const struct fs *fs, uint32_t flags)
 {
@@ -64,7 +80,7 @@ open_node(struct fs_req *req, struct fs_node *node, uint32_t guest_flags, bool k
     struct fs *fs = req->fs;
     fs_auto_fd struct fs_fd fd = FS_FD_NONE;
     struct fs_quota_op quota = {.q = NULL};
-    int flags = (int)(guest_flags & GUEST_FLAGS);
+    int flags = host_flags(fs, guest_flags);
     int new_fd, r;
 
     r = check_flags(fs, guest_flags);
@@ -177,7 +193,7 @@ static int
 create_file(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fuse_create_in *in)
 {
     struct fs *fs = req->fs;
-    int flags = (int)(in->flags & GUEST_FLAGS & ~(unsigned)O_TRUNC);
+    int flags = host_flags(fs, in->flags) & ~O_TRUNC;
     struct fs_fd fd = FS_FD_NONE;
     struct fs_ident id;
     int r;
@@ -241,8 +257,8 @@ fs_op_tmpfile(struct fs_req *req)
 {
     const struct fuse_create_in *in = FS_ARG(req, struct fuse_create_in);
     fs_auto_dir struct fs_dir_ref dir = {.fd = FS_FD_NONE};
-    int flags = (int)(in->flags & GUEST_FLAGS & ~(unsigned)O_TRUNC);
     struct fs *fs = req->fs;
+    int flags = host_flags(fs, in->flags) & ~O_TRUNC;
     struct fs_ident id;
     struct fs_fd fd = FS_FD_NONE;
     int r;

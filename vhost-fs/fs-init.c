@@ -30,6 +30,7 @@
  *   SUBMOUNTS                                 other host filesystems below are mounts to the guest
  *   SETXATTR_EXT, INIT_EXT                    larger forms of two structures
  *   CACHE_SYMLINKS                            (cache=always)
+ *   WRITEBACK_CACHE                           (--writeback)
  */
 #define WANTED \
     ((uint64_t)FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_BIG_WRITES | FUSE_MAX_PAGES | \
@@ -50,6 +51,8 @@ choose_flags(const struct fs *fs, const struct fuse_init_in *in)
         wanted &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
         wanted |= FUSE_CACHE_SYMLINKS;
     }
+    if (fs->config.writeback)
+        wanted |= FUSE_WRITEBACK_CACHE;
     return offered & wanted;
 }
 

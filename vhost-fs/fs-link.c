@@ -335,6 +335,7 @@ static int
 rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t flags)
 {
     mb_autofd int charged = -1;
+    mb_autofd int whiteout = -1;
     fs_auto_dir struct fs_dir_ref from = {.fd = FS_FD_NONE};
     fs_auto_dir struct fs_dir_ref to = {.fd = FS_FD_NONE};
     const char *old_name, *new_name;
@@ -362,6 +363,11 @@ rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t fla
     r = renameat2(from.fd.fd, old_name, to.fd.fd, new_name, flags) < 0 ? -errno : 0;
     if (r == 0)
         fs_quota_gone(&from.quota, charged);
+    if (r == 0 && flags & RENAME_WHITEOUT && req->fs->quota) {
+        whiteout = fs_path_open(req->fs, from.fd.fd, old_name);
+        if (whiteout >= 0)
+            fs_quota_new(&from.quota, whiteout);
+    }
     fs_quota_end(&from.quota);
     if (r < 0)
         return r;

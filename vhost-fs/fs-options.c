@@ -37,6 +37,7 @@ enum {
     OPT_TAG,
     OPT_THREADS,
     OPT_UID,
+    OPT_WRITEBACK,
 };
 
 static const struct option long_options[] = {
@@ -61,6 +62,7 @@ static const struct option long_options[] = {
     {"tag", required_argument, NULL, OPT_TAG},
     {"thread-pool-size", required_argument, NULL, OPT_THREADS},
     {"uid", required_argument, NULL, OPT_UID},
+    {"writeback", no_argument, NULL, OPT_WRITEBACK},
     {NULL, 0, NULL, 0},
 };
 
@@ -79,6 +81,7 @@ static const char *const help[] = {
     "  --cache=none|auto|always",
     "                        what the guest may keep: nothing; names and attributes for a",
     "                        second (default); everything",
+    "  --writeback           let the guest keep what was written for a while",
     "  --thread-pool-size=N  threads for requests that block, 0 to 64 (default: 8)",
     "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
     "                        0 to 1000 (default: 50)",
@@ -224,6 +227,9 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_UID:
         o->have_uid = true;
         return vh_main_number("uid", arg, 0, UINT32_MAX - 1, &o->config.owner_uid);
+    case OPT_WRITEBACK:
+        o->config.writeback = true;
+        return 0;
     }
     return -1;
 }
@@ -259,6 +265,10 @@ check(struct fs_options *o)
     }
     if (o->config.quota.dir && o->config.shared_file) {
         mb_error("a quota goes with --shared-dir");
+        return -1;
+    }
+    if (o->config.writeback && o->config.cache == FS_CACHE_NONE) {
+        mb_error("--writeback keeps data in the guest, --cache=none does not");
         return -1;
     }
     o->config.have_owner = o->have_uid;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -363,6 +364,7 @@ test_root_owned(void)
     put(in_dir(host_dir, "root-owned"), "rooty");
     snprintf(file, sizeof(file), "%s/root-owned", host_dir);
     chmod(ft_tmp(), 0755);
+    fflush(stdout);
     pid = fork();
     if (pid == 0)
         _exit(share_of_another(file));
@@ -463,6 +465,80 @@ test_bounds(void)
     eq_int(open_descriptors(), before, "no descriptor is left");
 }
 
+static long
+resident_kib(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    long total = 0, resident = 0;
+
+    if (!f || fscanf(f, "%ld %ld", &total, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* Ten thousand files with the descriptors of a shell. */
+static int
+few_descriptors(const struct fs_config *config)
+{
+    struct rlimit limit = {300, 300};
+    struct fuse_entry_out top[100], e;
+    char name[32];
+    unsigned i, k;
+    struct ft *t;
+    uint64_t fh;
+    long before;
+
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 1;
+    t = ft_core(config);
+    before = resident_kib();
+    for (i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "top%u", i);
+        if (ft_lookup(t, FUSE_ROOT_ID, name, &top[i]) < 0)
+            return 2;
+        for (k = 0; k < 100; k++) {
+            snprintf(name, sizeof(name), "f%u", k);
+            if (ft_lookup(t, top[i].nodeid, name, &e) < 0)
+                return 3;
+        }
+    }
+    for (i = 0; i < 100; i++) {
+        if (ft_lookup(t, top[i].nodeid, "f99", &e) < 0 || ft_open(t, e.nodeid, O_RDONLY, &fh) < 0 ||
+            ft_release(t, e.nodeid, fh) < 0)
+            return 4;
+    }
+    /* 200 bytes each, the name, and what malloc() and tables add. */
+    return resident_kib() - before <= 10000 * 512 / 1024 + 4096 ? 0 : 5;
+}
+
+static void
+test_few_descriptors(void)
+{
+    struct fs_config config;
+    char name[32];
+    unsigned i, k;
+    int status = -1;
+    pid_t pid;
+
+    prepare(&config);
+    for (i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "top%u", i);
+        mkdir(in_dir(host_dir, name), 0755);
+        for (k = 0; k < 100; k++) {
+            snprintf(name, sizeof(name), "top%u/f%u", i, k);
+            close(open(in_dir(host_dir, name), O_CREAT | O_WRONLY, 0600));
+        }
+    }
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0)
+        _exit(few_descriptors(&config));
+    waitpid(pid, &status, 0);
+    eq_int(status, 0, "10,000 files with 300 descriptors and bounded memory");
+}
+
 int
 main(void)
 {
@@ -488,5 +564,6 @@ main(void)
     test_single();
     test_root_owned();
     test_bounds();
+    test_few_descriptors();
     return tap_done();
 }

@@ -314,6 +314,42 @@ test_persistent(void)
     ft_free(t);
 }
 
+/* The program, confined as it is. Were it killed for a system call, its account would not be in order. */
+static void
+test_program(void)
+{
+    char share[4400], accounts[4400], path[4400];
+    const char *args[] = {share, accounts, "--quota=8M", "--quota-inodes=1000", NULL};
+    int64_t before, bytes, inodes;
+    uint64_t f, fh, at = 0;
+    struct ft *t;
+    int fd, r;
+
+    prepare();
+    snprintf(share, sizeof(share), "--shared-dir=%s", host_dir);
+    snprintf(accounts, sizeof(accounts), "--quota-dir=%s", account_dir);
+    t = ft_vu(args);
+    f = make_file(t, "f", &fh);
+    while ((r = ft_write(t, f, fh, at, block, 65536, 0)) > 0)
+        at += (unsigned)r;
+    eq_int(r, -ENOSPC, "the program has a limit");
+    ok(usage_is_true(t, "program"), "and is right");
+    ft_unlink(t, FUSE_ROOT_ID, "f");
+    ft_release(t, f, fh);
+    ft_forget(t, f, 1);
+    ok(usage_is_true(t, "program, removed"), "also when files go");
+    get_usage(t, &before, &inodes);
+    ft_free(t);
+    snprintf(path, sizeof(path), "%s/by-host", host_dir);
+    fd = open(path, O_CREAT | O_WRONLY, 0600);
+    ok(fd >= 0 && write(fd, block, 8192) == 8192, "the host writes beside");
+    close(fd);
+    t = start(8 * MIB, 1000, false);
+    get_usage(t, &bytes, &inodes);
+    eq_int(bytes, before, "it leaves its account in order");
+    ft_free(t);
+}
+
 /* ---- several servers ------------------------------------------------------------------------------------------ */
 
 static struct ft *servers[2];
@@ -480,6 +516,7 @@ main(void)
     test_inodes();
     test_changes();
     test_persistent();
+    test_program();
     test_two();
     test_open_elsewhere();
     test_killed();
