@@ -144,7 +144,33 @@ serve --read-only --format=qcow2 --blk-file=broken
 check $? 'an L2 table outside of the file is an error of the read'
 kill -0 "$pid"
 check $? 'which the back-end survives'
-"$blk" --socket-path=t --format=qcow2 --blk-file=image >out 2>log
-[ $? = 2 ]
-check $? 'writing is refused'
+stop
+
+# ---- for writing ------------------------------------------------------------------------
+# unwritable IMAGE PATTERN DESCRIPTION
+unwritable() {
+    timeout 20 "$blk" --socket-path=s --format=qcow2 --blk-file="$1" >out 2>log
+    local status=$?
+    [ $status = 1 ] && grep -q -- "$2" log
+    check $? "$3"
+}
+create image 7M
+scribble image
+qemu-img snapshot -c one image
+patch 72 Q 1; unwritable broken 'qemu-img check -r' 'the dirty bit'
+patch 72 Q 2; unwritable broken 'marked as corrupt' 'the corrupt bit'
+patch 96 I 7; unwritable broken 'refcount order' 'counts that are too wide'
+patch 48 Q 0x10001; unwritable broken 'refcount table offset' 'refcount table not aligned'
+patch 48 Q 0; unwritable broken 'refcount table' 'refcount table in the header'
+patch 56 I 0; unwritable broken 'refcount table size' 'no refcount table'
+patch 56 I 0xffffffff; unwritable broken 'refcount table size' 'a huge refcount table'
+patch 48 Q 0x30000; unwritable broken 'overlaps' 'refcount table and L1 in one place'
+patch $((0x10000)) Q 0x10000; unwritable broken 'entry of the refcount table overlaps' 'a refcount block on its table'
+patch $((0x10000)) Q 0xffff0000; unwritable broken 'entry of the refcount table' 'a refcount block outside of the file'
+patch $((0x30000)) Q 0x8000000000010000; unwritable broken 'overlaps' 'an L2 table on the refcount table'
+patch $((0x30000)) Q 0x80000000ffff0000; unwritable broken 'entry of the L1 table' 'an L2 table outside of the file'
+patch 60 I 0xffffffff; unwritable broken 'number of snapshots' 'too many snapshots'
+patch 64 Q 0xffffff0000; unwritable broken 'snapshot table' 'snapshot table outside of the file'
+create -o extended_l2=on image 7M
+unwritable image 'extended L2' 'extended L2 entries'
 finish

@@ -27,6 +27,7 @@ static const int calls_common[] = {
     SYS_pread64,
     SYS_preadv,
     SYS_preadv2,
+    SYS_pwrite64,
     SYS_pwritev,
     SYS_pwritev2,
 #ifdef SYS_poll

@@ -57,6 +57,7 @@ struct bk_engine {
     void *opaque;
     unsigned pending;
     struct budget reads, writes, syncs;
+    unsigned id;
 
     /* Flushes: those the running fdatasync covers, and those that came later. */
     struct bk_xfer *syncing;
@@ -83,7 +84,7 @@ budget_allows(struct budget *b)
 static enum bk_status
 finished(struct bk_xfer *x, int err)
 {
-    if (err == 0 && x->op != BK_XFER_READ && x->op != BK_XFER_SYNC && x->op != BK_XFER_CALL)
+    if (err == 0 && x->op != BK_XFER_READ && x->op != BK_XFER_SYNC && x->op < BK_XFER_CALL)
         bk_file_dirtied(x->file);
     x->err = err;
     return BK_DONE;
@@ -180,9 +181,20 @@ take_result(struct bk_xfer *x, int res)
             return BK_PENDING;
         return finished(x, res);
     case BK_XFER_CALL:
+    case BK_XFER_WAIT:
         return finished(x, res);
     }
     return finished(x, -EINVAL);
+}
+
+int
+bk_xfer_run(struct bk_xfer *x)
+{
+    x->by_writing = false;
+    settle(x);
+    while (take_result(x, bk_blocking_run(x)) == BK_PENDING)
+        ;
+    return x->err;
 }
 
 /* ---- at once ------------------------------------------------------------------------ */
@@ -261,13 +273,12 @@ static void
 sync_finished(struct bk_engine *e, int err)
 {
     struct bk_file *f = e->sync.file;
-    uint_fast64_t old = atomic_load(&f->synced_gen);
     struct bk_xfer *list = e->syncing;
 
     if (err < 0)
         atomic_store(&f->sync_error, err);
-    while (err == 0 && old < e->sync_gen && !atomic_compare_exchange_weak(&f->synced_gen, &old, e->sync_gen))
-        ;
+    else
+        bk_file_synced(f, e->sync_gen);
     e->syncing = NULL;
     e->sync_running = false;
     while (list) {
@@ -338,9 +349,32 @@ bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
     if (status == BK_DONE)
         return status;
     e->pending++;
-    if (x->op != BK_XFER_SYNC)
+    if (x->op == BK_XFER_WAIT)
+        x->pool_client = &e->client;
+    else if (x->op != BK_XFER_SYNC)
         hand_over(e, x);
     return BK_PENDING;
+}
+
+void
+bk_engine_wake(struct bk_xfer *x, int err)
+{
+    x->result = err;
+    bk_pool_finish(x);
+}
+
+void
+bk_engine_wake_calling(struct bk_xfer *x, int (*call)(struct bk_xfer *x))
+{
+    x->op = BK_XFER_CALL;
+    x->call = call;
+    bk_pool_queue(x->pool_client, x);
+}
+
+unsigned
+bk_engine_id(const struct bk_engine *e)
+{
+    return e->id;
 }
 
 static void
@@ -439,11 +473,13 @@ int
 bk_engine_new(enum bk_engine_kind kind, struct bk_file *const *files, unsigned n_files, struct bk_pool *pool,
               struct bk_engine **engine, struct bk_err *err)
 {
+    static atomic_uint next_id;
     struct bk_engine *e = calloc(1, sizeof(*e));
     int rc;
 
     if (!e)
         return bk_fail(err, -ENOMEM, "out of memory");
+    e->id = atomic_fetch_add(&next_id, 1);
     rc = bk_pool_client_init(&e->client, pool);
     if (rc < 0) {
         free(e);

@@ -33,6 +33,7 @@ enum bk_xfer_op {
     BK_XFER_ZERO,    /* the range reads as zeros and stays allocated if possible */
     BK_XFER_UNMAP,   /* the range reads as zeros and is freed if possible */
     BK_XFER_CALL,    /* call() on a thread of the pool */
+    BK_XFER_WAIT,    /* nothing, until bk_engine_wake() */
 };
 
 enum bk_status { BK_DONE, BK_PENDING };
@@ -95,6 +96,9 @@ bool bk_engine_has_ring(const struct bk_engine *e);
 /* The engine's two descriptors, to be kept open; the ring's is -1 without one. */
 void bk_engine_get_fds(const struct bk_engine *e, int fds[2]);
 
+/* Carry x out on the calling thread, to its end; done() is not called. Returns x->err. */
+int bk_xfer_run(struct bk_xfer *x);
+
 /* ---- the queue's thread ------------------------------------------------------ */
 
 /* Deliver completions on loop.  burst_end(opaque) is called after every group of them. 0 or -errno. */
@@ -113,6 +117,13 @@ void bk_engine_submit(struct bk_engine *e);
 /* Deliver what is finished, without a system call when nothing is (for polling
  * loops); true if something was, after which bk_engine_submit() is due. */
 bool bk_engine_poll(struct bk_engine *e);
+
+/* End a WAIT, from any thread: done() comes on the engine's. Or turn it into a CALL. */
+void bk_engine_wake(struct bk_xfer *x, int err);
+void bk_engine_wake_calling(struct bk_xfer *x, int (*call)(struct bk_xfer *x));
+
+/* A number that tells the engines of a process apart. */
+unsigned bk_engine_id(const struct bk_engine *e);
 
 /* Transfers started and not finished. */
 unsigned bk_engine_pending(const struct bk_engine *e);

@@ -134,3 +134,30 @@ bk_file_pread(const struct bk_file *file, void *buf, size_t len, uint64_t off)
         return (int)n;
     return (size_t)n == len ? 0 : -ENODATA;
 }
+
+void
+bk_file_synced(struct bk_file *file, uint_fast64_t gen)
+{
+    uint_fast64_t old = atomic_load(&file->synced_gen);
+
+    while (old < gen && !atomic_compare_exchange_weak(&file->synced_gen, &old, gen))
+        ;
+}
+
+int
+bk_file_sync(struct bk_file *file)
+{
+    uint_fast64_t gen = atomic_load_explicit(&file->dirty_gen, memory_order_acquire);
+    int rc = atomic_load(&file->sync_error);
+
+    if (rc < 0 || gen == atomic_load(&file->synced_gen))
+        return rc;
+    do {
+        rc = fdatasync(file->fd) < 0 ? -errno : 0;
+    } while (rc == -EINTR);
+    if (rc < 0)
+        atomic_store(&file->sync_error, rc);
+    else
+        bk_file_synced(file, gen);
+    return rc;
+}

@@ -43,6 +43,12 @@ void bk_file_close(struct bk_file *file);
 /* Read exactly len bytes at off, at start-up. 0, -errno, -ENODATA at end of file. */
 int bk_file_pread(const struct bk_file *file, void *buf, size_t len, uint64_t off) MB_MUST_CHECK;
 
+/* Bring all completed changes to stable storage; blocks. 0 or -errno, which stays. */
+int bk_file_sync(struct bk_file *file) MB_MUST_CHECK;
+
+/* Note that what dirty_gen counted up to gen is stable. */
+void bk_file_synced(struct bk_file *file, uint_fast64_t gen);
+
 /* Note a completed change, so that the next flush is not skipped. */
 static inline void
 bk_file_dirtied(struct bk_file *file)

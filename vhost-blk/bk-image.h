@@ -23,6 +23,23 @@
 #define BK_SECTOR 512u
 
 struct bk_image;
+struct bk_io;
+struct qcow2_l2;
+
+/* What a qcow2 image keeps in an operation. */
+struct bk_io_qcow2 {
+    struct bk_io *next;     /* in the list of running allocations, or of those that wait */
+    struct bk_io *waiters;  /* go on when this one has ended */
+    uint64_t first, count;  /* guest clusters being allocated, */
+    uint64_t host;          /* and the first of their clusters in the file */
+    uint64_t data_len;      /* bytes of the operation in them */
+    uint64_t rest;          /* bytes behind the part that is allocated for now */
+    struct qcow2_l2 *slot;  /* their table */
+    bool zeros;             /* which are not written */
+    bool copied;            /* something was copied into them */
+    unsigned epoch;         /* the operation began in */
+    void (*step)(struct bk_io *io); /* goes on afterwards */
+};
 
 struct bk_io {
     /* Set by the caller: */
@@ -42,6 +59,7 @@ struct bk_io {
     uint64_t piece;         /* bytes of the running piece */
     struct iovec *rest;     /* segment the piece ended in (NULL: between segments), and */
     struct iovec rest_value; /* what of it comes after the piece */
+    struct bk_io_qcow2 qcow2;
 };
 
 enum bk_image_caps {

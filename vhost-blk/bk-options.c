@@ -52,7 +52,7 @@ static const struct option long_options[] = {
 static const char *const help[] = {
     "  --blk-file=PATH       serve this raw file or block device",
     "  --format=raw|qcow2|vmdk\n"
-    "                        what --blk-file is (default: raw); qcow2 needs --read-only",
+    "                        what --blk-file is (default: raw)",
     "  --concat              serve the files below as partitions of one read-only disk",
     "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
     "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
@@ -179,8 +179,8 @@ check(const struct bk_options *o)
         mb_error("--file and --disk-id belong to --concat");
         return -1;
     }
-    if (o->qcow2 && (o->concat || !o->read_only)) {
-        mb_error("--format=qcow2 is for --blk-file and needs --read-only");
+    if (o->qcow2 && o->concat) {
+        mb_error("--format=qcow2 is for --blk-file");
         return -1;
     }
     if (o->vmdk && o->concat) {
@@ -230,7 +230,7 @@ bk_options_open_image(const struct bk_options *opts, struct bk_image **image, st
     if (opts->concat)
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
     if (opts->qcow2)
-        return bk_qcow2_open(opts->blk_file, image, err);
+        return bk_qcow2_open(opts->blk_file, opts->read_only, image, err);
     if (opts->vmdk)
         return bk_vmdk_open(opts->blk_file, opts->read_only, image, err);
     return bk_raw_open(opts->blk_file, opts->read_only, image, err);

@@ -31,6 +31,9 @@ void bk_pool_client_clear(struct bk_pool_client *c);
 /* Run x on a thread: x->result becomes what bk_blocking_run() returned. */
 void bk_pool_queue(struct bk_pool_client *c, struct bk_xfer *x);
 
+/* Give x, which has its result, back to its client. Any thread. */
+void bk_pool_finish(struct bk_xfer *x);
+
 /* Take all finished transfers, oldest first (linked by next); NULL if there are none. */
 struct bk_xfer *bk_pool_take(struct bk_pool_client *c);
 

@@ -19,87 +19,77 @@
 #include "mb-endian.h"
 #include "mb-overflow.h"
 
-#include "bk-qcow2-priv.h"
+#include "bk-qcow2-rw.h"
 
 #define MAGIC 0x514649fbu
 #define EXT_BACKING_FORMAT 0xe2792acau
 #define V2_HEADER 72u
 #define V3_HEADER 104u
 #define BACKING_NAME_MAX 1023u
-#define FORMAT_MAX 15u
+#define FORMAT_MAX (sizeof(((struct qcow2_header *)0)->backing_format) - 1)
 
-struct header {
-    uint8_t raw[512];           /* as much as the file has of it */
-    uint64_t backing_offset;
-    uint32_t backing_len;
-    uint64_t l1_offset;
-    uint32_t length;            /* of the header, behind which extensions follow */
-    uint64_t incompatible;
-    char backing_format[FORMAT_MAX + 1]; /* empty: not told */
-};
-
-static int
-bad(const struct qcow2 *q, struct bk_err *err, const char *field)
+int
+qcow2_bad(const struct qcow2 *q, struct bk_err *err, const char *field)
 {
     return bk_fail(err, -EINVAL, "\"%s\": not a usable qcow2 image: %s", q->file->path, field);
 }
 
-static int
-unsupported(const struct qcow2 *q, struct bk_err *err, const char *feature)
+int
+qcow2_unsupported(const struct qcow2 *q, struct bk_err *err, const char *feature)
 {
     return bk_fail(err, -ENOTSUP, "\"%s\": qcow2 with %s is not supported", q->file->path, feature);
 }
 
 static int
-check_features(struct qcow2 *q, const struct header *h, struct bk_err *err)
+check_features(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
 {
     const uint64_t known = QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_COMPRESSION |
                            QCOW2_INCOMPAT_EXTENDED_L2;
     uint8_t type = h->incompatible & QCOW2_INCOMPAT_COMPRESSION && h->length > 104 ? h->raw[104] : 0;
 
     if (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-        return unsupported(q, err, "an external data file");
+        return qcow2_unsupported(q, err, "an external data file");
     if (h->incompatible & ~known)
-        return unsupported(q, err, "an unknown incompatible feature");
+        return qcow2_unsupported(q, err, "an unknown incompatible feature");
     if (type > QCOW2_ZSTD)
-        return unsupported(q, err, "an unknown compression type");
+        return qcow2_unsupported(q, err, "an unknown compression type");
 #ifndef HAVE_ZSTD
     if (type == QCOW2_ZSTD)
-        return unsupported(q, err, "zstd compression (left out of this build)");
+        return qcow2_unsupported(q, err, "zstd compression (left out of this build)");
 #endif
     q->compression = (enum qcow2_compression)type;
     q->extended_l2 = h->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
     if (q->extended_l2 && q->cluster_bits < 14)
-        return bad(q, err, "cluster size too small for extended L2 entries");
+        return qcow2_bad(q, err, "cluster size too small for extended L2 entries");
     return 0;
 }
 
 static int
-parse_header(struct qcow2 *q, struct header *h, struct bk_err *err)
+parse_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     const uint8_t *p = h->raw;
 
     if (mb_get_be32(p) != MAGIC)
-        return bad(q, err, "magic");
+        return qcow2_bad(q, err, "magic");
     q->version = mb_get_be32(p + 4);
     if (q->version != 2 && q->version != 3)
-        return unsupported(q, err, "a version other than 2 and 3");
+        return qcow2_unsupported(q, err, "a version other than 2 and 3");
     h->backing_offset = mb_get_be64(p + 8);
     h->backing_len = mb_get_be32(p + 16);
     q->cluster_bits = mb_get_be32(p + 20);
     q->size = mb_get_be64(p + 24);
-    q->l1_size = mb_get_be32(p + 36);
+    h->l1_entries = mb_get_be32(p + 36);
     h->l1_offset = mb_get_be64(p + 40);
     if (q->cluster_bits < QCOW2_MIN_CLUSTER_BITS || q->cluster_bits > QCOW2_MAX_CLUSTER_BITS)
-        return bad(q, err, "cluster size");
+        return qcow2_bad(q, err, "cluster size");
     if (mb_get_be32(p + 32) != 0)
-        return unsupported(q, err, "encryption");
+        return qcow2_unsupported(q, err, "encryption");
     h->length = V2_HEADER;
     if (q->version == 3) {
         h->incompatible = mb_get_be64(p + 72);
         h->length = mb_get_be32(p + 100);
         if (h->length < V3_HEADER || h->length > sizeof(h->raw) || h->length % 8)
-            return bad(q, err, "header length");
+            return qcow2_bad(q, err, "header length");
     }
     q->cluster_size = UINT64_C(1) << q->cluster_bits;
     return check_features(q, h, err);
@@ -107,29 +97,29 @@ parse_header(struct qcow2 *q, struct header *h, struct bk_err *err)
 
 /* Of the extensions only the backing format concerns us. */
 static int
-parse_extensions(struct qcow2 *q, struct header *h, struct bk_err *err)
+parse_extensions(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     uint64_t pos = h->length;
     uint64_t end = h->backing_offset ? h->backing_offset : q->cluster_size;
 
     if (end < pos || end > q->cluster_size)
-        return bad(q, err, "offset of the backing file's name");
+        return qcow2_bad(q, err, "offset of the backing file's name");
     while (end - pos >= 8) {
         uint8_t ext[8];
         uint32_t type, len;
 
         if (bk_file_pread(q->file, ext, sizeof(ext), pos) < 0)
-            return bad(q, err, "header extensions end too soon");
+            return qcow2_bad(q, err, "header extensions end too soon");
         type = mb_get_be32(ext);
         len = mb_get_be32(ext + 4);
         pos += 8;
         if (type == 0)
             return 0;
         if (len > end - pos)
-            return bad(q, err, "length of a header extension");
+            return qcow2_bad(q, err, "length of a header extension");
         if (type == EXT_BACKING_FORMAT) {
             if (len > FORMAT_MAX || bk_file_pread(q->file, h->backing_format, len, pos) < 0)
-                return bad(q, err, "backing format");
+                return qcow2_bad(q, err, "backing format");
             h->backing_format[len] = '\0';
         }
         pos += MB_MIN(((uint64_t)len + 7) / 8 * 8, end - pos);
@@ -137,39 +127,11 @@ parse_extensions(struct qcow2 *q, struct header *h, struct bk_err *err)
     return 0;
 }
 
-static int
-load_l1(struct qcow2 *q, const struct header *h, struct bk_err *err)
-{
-    uint64_t bytes = (uint64_t)q->l1_size * 8;
-    uint64_t needed;
-
-    q->l2_bits = q->cluster_bits - (q->extended_l2 ? 4 : 3);
-    if (!mb_round_up(q->size, BK_SECTOR, &q->image.size) || q->image.size > INT64_MAX)
-        return bad(q, err, "disk size");
-    needed = q->size >> (q->cluster_bits + q->l2_bits);
-    needed += (q->size & ((UINT64_C(1) << (q->cluster_bits + q->l2_bits)) - 1)) != 0;
-    if (bytes > QCOW2_MAX_L1 || needed > q->l1_size)
-        return bad(q, err, "L1 table size");
-    if (!mb_is_aligned(h->l1_offset, q->cluster_size) || !mb_range_within(h->l1_offset, bytes, q->file->size))
-        return bad(q, err, "L1 table offset");
-    q->l1_size = (uint32_t)needed;
-    if (needed == 0)
-        return 0;
-    q->l1 = malloc(needed * 8);
-    if (!q->l1)
-        return bk_fail(err, -ENOMEM, "\"%s\": out of memory", q->file->path);
-    if (bk_file_pread(q->file, q->l1, needed * 8, h->l1_offset) < 0)
-        return bad(q, err, "L1 table");
-    for (uint64_t i = 0; i < needed; i++)
-        q->l1[i] = mb_get_be64(&q->l1[i]);
-    return 0;
-}
-
 /* ---- the chain ----------------------------------------------------------------------- */
 
 /* Where the backing file is; in full, an absolute path or one relative to us. The caller frees it. */
 static int
-backing_path(const struct qcow2 *q, const struct header *h, char **path, struct bk_err *err)
+backing_path(const struct qcow2 *q, const struct qcow2_header *h, char **path, struct bk_err *err)
 {
     const char *slash = strrchr(q->file->path, '/');
     size_t dir = slash ? (size_t)(slash - q->file->path) + 1 : 0;
@@ -180,11 +142,12 @@ backing_path(const struct qcow2 *q, const struct header *h, char **path, struct 
     if (h->backing_len == 0 || h->backing_len > BACKING_NAME_MAX ||
         !mb_range_within(h->backing_offset, h->backing_len, q->cluster_size) ||
         bk_file_pread(q->file, name, h->backing_len, h->backing_offset) < 0 || strlen(name) != h->backing_len)
-        return bad(q, err, "backing file's name");
+        return qcow2_bad(q, err, "backing file's name");
     if (strncmp(n, "file:", 5) == 0)
         n += 5;
     else if (n[0] != '/' && strchr(n, ':') && strcspn(n, ":") < strcspn(n, "/"))
-        return bk_fail(err, -ENOTSUP, "\"%s\": backing file \"%s\" is not a file's name", q->file->path, name);
+        return bk_fail(err, -ENOTSUP, "\"%s\": backing file \"%s\" is not a file's name", q->file->path,
+                       name);
     if (n[0] == '/')
         dir = 0;
     p = malloc(dir + strlen(n) + 1);
@@ -206,10 +169,11 @@ is_qcow2(const char *path, const char *format)
     return dot && strcmp(dot, ".qcow2") == 0;
 }
 
-static int open_at_depth(const char *path, unsigned depth, struct bk_image **image, struct bk_err *err);
+static int open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image **image,
+                         struct bk_err *err);
 
 static int
-open_backing(struct qcow2 *q, const struct header *h, unsigned depth, struct bk_err *err)
+open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, struct bk_err *err)
 {
     mb_autofree char *path = NULL;
     const char *format = h->backing_format;
@@ -222,13 +186,13 @@ open_backing(struct qcow2 *q, const struct header *h, unsigned depth, struct bk_
         return rc;
     /* A loop is a chain that does not end. */
     if (depth == QCOW2_MAX_CHAIN)
-        return bk_fail(err, -ELOOP, "\"%s\": the chain of backing files is longer than %d, or a loop", q->file->path,
-                       QCOW2_MAX_CHAIN);
+        return bk_fail(err, -ELOOP, "\"%s\": the chain of backing files is longer than %d, or a loop",
+                       q->file->path, QCOW2_MAX_CHAIN);
     if (is_qcow2(path, format))
-        return open_at_depth(path, depth + 1, &q->backing, err);
+        return open_at_depth(path, true, depth + 1, &q->backing, err);
     if (format[0] && strcmp(format, "raw") != 0)
-        return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported", q->file->path,
-                       format);
+        return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported",
+                       q->file->path, format);
     return bk_raw_open(path, true, &q->backing, err);
 }
 
@@ -252,30 +216,32 @@ list_files(struct qcow2 *q, struct bk_err *err)
 }
 
 static int
-open_file(struct qcow2 *q, const char *path, unsigned depth, struct bk_err *err)
+open_file(struct qcow2 *q, const char *path, bool read_only, unsigned depth, struct bk_err *err)
 {
-    struct header h = {.raw = {0}};
-    int rc = bk_file_open(path, false, &q->file, err);
+    struct qcow2_header h = {.raw = {0}};
+    int rc = bk_file_open(path, !read_only, &q->file, err);
 
     if (rc < 0)
         return rc;
     if (q->file->size < V2_HEADER ||
         bk_file_pread(q->file, h.raw, (size_t)MB_MIN(q->file->size, sizeof(h.raw)), 0) < 0)
-        return bad(q, err, "shorter than a header");
+        return qcow2_bad(q, err, "shorter than a header");
     rc = parse_header(q, &h, err);
     if (rc == 0)
         rc = parse_extensions(q, &h, err);
     if (rc == 0)
-        rc = load_l1(q, &h, err);
+        rc = qcow2_tables_init(q, &h, err);
     if (rc == 0)
         rc = open_backing(q, &h, depth, err);
     if (rc == 0)
         rc = list_files(q, err);
+    if (rc == 0 && !read_only)
+        rc = qcow2_rw_open(q, &h, err);
     return rc;
 }
 
 static int
-open_at_depth(const char *path, unsigned depth, struct bk_image **image, struct bk_err *err)
+open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image **image, struct bk_err *err)
 {
     struct qcow2 *q = calloc(1, sizeof(*q));
     int rc;
@@ -283,36 +249,39 @@ open_at_depth(const char *path, unsigned depth, struct bk_image **image, struct 
     if (!q)
         return bk_fail(err, -ENOMEM, "\"%s\": out of memory", path);
     q->image.ops = &qcow2_ops;
-    q->image.read_only = true;
+    q->image.read_only = read_only;
+    q->image.caps = BK_CAP_DISCARD | BK_CAP_ZERO;
     pthread_mutex_init(&q->lock, NULL);
-    rc = open_file(q, path, depth, err);
+    pthread_mutex_init(&q->unpack_lock, NULL);
+    pthread_cond_init(&q->unpack_ready, NULL);
+    rc = open_file(q, path, read_only, depth, err);
     if (rc < 0) {
         qcow2_free(q);
         return rc;
     }
-    q->n_l2 = (unsigned)MB_MIN((uint64_t)QCOW2_L2_SLOTS, MB_MAX(UINT64_C(2), QCOW2_L2_MEMORY / q->cluster_size));
     q->image.io_size = 4096;
     *image = &q->image;
     return 0;
 }
 
 int
-bk_qcow2_open(const char *path, struct bk_image **image, struct bk_err *err)
+bk_qcow2_open(const char *path, bool read_only, struct bk_image **image, struct bk_err *err)
 {
-    return open_at_depth(path, 0, image, err);
+    return open_at_depth(path, read_only, 0, image, err);
 }
 
 void
 qcow2_free(struct qcow2 *q)
 {
+    qcow2_rw_close(q);
     bk_image_close(q->backing);
     bk_file_close(q->file);
-    for (unsigned i = 0; i < QCOW2_L2_SLOTS; i++)
-        free(q->l2[i].table);
-    free(q->unpacked);
-    free(q->packed);
+    qcow2_tables_free(q);
+    for (unsigned i = 0; i < QCOW2_UNPACKED; i++)
+        free(q->unpacked[i].data);
     free(q->image.files);
-    free(q->l1);
+    pthread_cond_destroy(&q->unpack_ready);
+    pthread_mutex_destroy(&q->unpack_lock);
     pthread_mutex_destroy(&q->lock);
     free(q);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * qcow2 images, versions 2 and 3 (docs/interop/qcow2.txt of QEMU), for reading.
+ * qcow2 images, versions 2 and 3 (docs/interop/qcow2.txt of QEMU).
  */
 #ifndef BK_QCOW2_H
 #define BK_QCOW2_H
@@ -8,12 +8,14 @@
 #include "bk-image.h"
 
 /*
- * Open the image at path with its chain of backing files, which are opened for
- * reading as well.  Names of backing files are relative to the image's
+ * Open the image at path with its chain of backing files, which are always
+ * opened for reading.  Names of backing files are relative to the image's
  * directory; their format is what the image says, or else told by the
  * extension, never by their contents.  0 or -errno with err: -ENOTSUP names the
- * feature, -EINVAL the field that is wrong.
+ * feature, -EINVAL the field that is wrong, -EUCLEAN an image that needs a repair
+ * before it is written.
  */
-int bk_qcow2_open(const char *path, struct bk_image **image, struct bk_err *err) MB_MUST_CHECK;
+int bk_qcow2_open(const char *path, bool read_only, struct bk_image **image, struct bk_err *err)
+    MB_MUST_CHECK;
 
 #endif

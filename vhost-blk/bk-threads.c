@@ -91,14 +91,16 @@ bk_blocking_run(struct bk_xfer *x)
         return do_unmap(x);
     case BK_XFER_CALL:
         return x->call(x);
+    case BK_XFER_WAIT:
+        break;
     }
     return -EINVAL;
 }
 
 /* ---- threads ------------------------------------------------------------------- */
 
-static void
-finish(struct bk_xfer *x)
+void
+bk_pool_finish(struct bk_xfer *x)
 {
     struct bk_pool_client *c = x->pool_client;
     bool first;
@@ -148,7 +150,7 @@ thread_main(void *data)
     while ((x = next_work(pool))) {
         pthread_mutex_unlock(&pool->lock);
         x->result = bk_blocking_run(x);
-        finish(x);
+        bk_pool_finish(x);
         pthread_mutex_lock(&pool->lock);
     }
     pool->n_threads--;
@@ -247,7 +249,7 @@ bk_pool_queue(struct bk_pool_client *c, struct bk_xfer *x)
     if (rc < 0 && pool->n_threads == 0) {
         pthread_mutex_unlock(&pool->lock);
         x->result = rc;
-        finish(x);
+        bk_pool_finish(x);
         return;
     }
     pool->n_queued++;

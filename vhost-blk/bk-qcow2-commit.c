@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Commits.  What changed is copied under the lock, so that the file gets the
+ * tables as they were at one moment, and written without it, in the stages that
+ * bk-qcow2-rw.h explains.  Flushes that come while a commit runs are satisfied
+ * by one further commit.
+ */
+#include <config.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "mb-endian.h"
+#include "mb-overflow.h"
+
+#include "bk-qcow2-rw.h"
+
+#define HEADER_REFTABLE 48 /* offset (8 bytes), clusters (4) */
+
+struct chunk {
+    struct chunk *next;
+    uint64_t offset;
+    size_t len;
+    uint8_t data[];
+};
+
+enum stage { STAGE_COUNTS, STAGE_REFTABLE, STAGE_L2, STAGE_L1, N_STAGES };
+
+struct commit {
+    struct chunk *stage[N_STAGES];
+    bool barrier; /* behind the first stage, whatever follows */
+    int err;
+};
+
+static uint8_t *
+add(struct commit *c, enum stage stage, uint64_t offset, size_t len)
+{
+    struct chunk *k = malloc(sizeof(*k) + len);
+
+    if (!k) {
+        c->err = -ENOMEM;
+        return NULL;
+    }
+    k->next = c->stage[stage];
+    k->offset = offset;
+    k->len = len;
+    c->stage[stage] = k;
+    return k->data;
+}
+
+static void
+clear(struct commit *c)
+{
+    for (unsigned i = 0; i < N_STAGES; i++) {
+        while (c->stage[i]) {
+            struct chunk *k = c->stage[i];
+
+            c->stage[i] = k->next;
+            free(k);
+        }
+    }
+}
+
+/* ---- collecting; under the lock ------------------------------------------------------------- */
+
+static void
+collect_blocks(struct qcow2_rw *rw, struct commit *c)
+{
+    for (uint64_t r = rw->block_from; r < rw->block_to; r++) {
+        struct qcow2_refblock *b = &rw->blocks[r];
+        uint8_t *data;
+
+        if (b->dirty_to == 0)
+            continue;
+        data = add(c, STAGE_COUNTS, rw->reftable[r] + b->dirty_from, b->dirty_to - b->dirty_from);
+        if (data)
+            memcpy(data, b->data + b->dirty_from, b->dirty_to - b->dirty_from);
+    }
+}
+
+static void
+collect_words(struct commit *c, enum stage stage, uint64_t offset, const uint64_t *words, uint64_t from,
+              uint64_t to)
+{
+    uint8_t *data = from < to ? add(c, stage, offset + from * 8, (to - from) * 8) : NULL;
+
+    for (uint64_t i = from; data && i < to; i++)
+        mb_put_be64(data + (i - from) * 8, words[i]);
+}
+
+static void
+collect_reftable(struct qcow2 *q, struct commit *c)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint8_t *header;
+
+    if (!rw->reftable_moved) {
+        collect_words(c, STAGE_REFTABLE, rw->reftable_offset, rw->reftable, rw->reftable_from,
+                      rw->reftable_to);
+        return;
+    }
+    collect_words(c, STAGE_COUNTS, rw->reftable_offset, rw->reftable, 0, rw->reftable_entries);
+    header = add(c, STAGE_REFTABLE, HEADER_REFTABLE, 12);
+    if (!header)
+        return;
+    mb_put_be64(header, rw->reftable_offset);
+    mb_put_be32(header + 8, (uint32_t)(rw->reftable_entries * 8 >> q->cluster_bits));
+}
+
+static void
+collect_l2(struct qcow2 *q, struct commit *c)
+{
+    for (unsigned i = 0; i < q->n_l2; i++) {
+        struct qcow2_l2 *s = &q->l2[i];
+        uint8_t *data;
+
+        if (s->dirty_to == 0)
+            continue;
+        data = add(c, STAGE_L2, s->offset + s->dirty_from, s->dirty_to - s->dirty_from);
+        for (uint32_t at = s->dirty_from; data && at < s->dirty_to; at += 8)
+            mb_put_be64(data + (at - s->dirty_from), qcow2_l2_word(s, at / 8));
+    }
+}
+
+/* What was collected is the file's now; what changes from here on is the next commit's. */
+static void
+hand_over(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+
+    for (uint64_t r = rw->block_from; r < rw->block_to; r++) {
+        rw->blocks[r].committing = rw->blocks[r].dirty_to > 0;
+        rw->blocks[r].dirty_to = 0;
+    }
+    rw->commit_from = rw->block_from;
+    rw->commit_to = rw->block_to;
+    rw->block_from = rw->block_to = 0;
+    for (unsigned i = 0; i < q->n_l2; i++) {
+        q->l2[i].committing = q->l2[i].dirty_to > 0;
+        q->l2[i].dirty_to = 0;
+    }
+    rw->reftable_from = rw->reftable_to = 0;
+    rw->reftable_moved = false;
+    rw->l1_from = rw->l1_to = 0;
+    rw->l1_copied = rw->barrier = rw->dirty = false;
+    rw->taken = 0;
+    rw->dropping.n = 0;
+    qcow2_move_runs(&rw->dropping, &rw->dropped);
+}
+
+static int
+collect(struct qcow2 *q, struct commit *c)
+{
+    struct qcow2_rw *rw = q->rw;
+
+    c->err = qcow2_fill_reserve(q);
+    collect_blocks(rw, c);
+    collect_reftable(q, c);
+    collect_l2(q, c);
+    collect_words(c, rw->l1_copied ? STAGE_L1 : STAGE_L2, q->l1_offset, q->l1, rw->l1_from, rw->l1_to);
+    c->barrier = rw->barrier;
+    if (c->err == 0)
+        hand_over(q);
+    return c->err;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------- */
+
+static int
+write_chunk(struct qcow2 *q, uint64_t offset, void *data, size_t len)
+{
+    struct iovec iov = {data, len};
+    struct bk_xfer x = {
+        .op = BK_XFER_WRITE, .file = q->file, .offset = offset, .len = len, .iov = &iov, .n_iov = 1};
+
+    return bk_xfer_run(&x);
+}
+
+static int
+write_stages(struct qcow2 *q, struct commit *c)
+{
+    bool barrier = false;
+
+    for (unsigned i = 0; i < N_STAGES; i++) {
+        int rc = 0;
+
+        if (c->stage[i] && barrier)
+            rc = bk_file_sync(q->file);
+        barrier = barrier && rc == 0 && !c->stage[i];
+        for (struct chunk *k = c->stage[i]; k && rc == 0; k = k->next)
+            rc = write_chunk(q, k->offset, k->data, k->len);
+        if (rc < 0)
+            return rc;
+        /* Entries of L2 wait for counts and copies only if they said so. */
+        if (i == STAGE_COUNTS)
+            barrier = c->barrier || c->stage[STAGE_REFTABLE];
+        else
+            barrier = barrier || c->stage[i];
+    }
+    return bk_file_sync(q->file);
+}
+
+int
+qcow2_write_counts(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+
+    for (uint64_t r = rw->block_from; r < rw->block_to; r++) {
+        struct qcow2_refblock *b = &rw->blocks[r];
+        int rc;
+
+        if (b->dirty_to == 0)
+            continue;
+        rc = write_chunk(q, rw->reftable[r] + b->dirty_from, b->data + b->dirty_from,
+                         b->dirty_to - b->dirty_from);
+        if (rc < 0)
+            return rc;
+        b->dirty_to = 0;
+    }
+    rw->block_from = rw->block_to = 0;
+    return 0;
+}
+
+/* ---- a commit ------------------------------------------------------------------------------------ */
+
+static void
+settle(struct qcow2 *q, uint64_t batch, int err)
+{
+    struct qcow2_rw *rw = q->rw;
+
+    for (unsigned i = 0; i < q->n_l2; i++) {
+        struct qcow2_l2 *s = &q->l2[i];
+        bool was = s->committing;
+
+        /* After a failure nobody knows what the file has: what is in memory stays there. */
+        s->committing = was && err < 0;
+        if (was && !qcow2_l2_is_busy(s))
+            rw->n_dirty--;
+    }
+    if (err < 0) {
+        rw->error = err;
+        return;
+    }
+    for (uint64_t r = rw->commit_from; r < rw->commit_to; r++)
+        rw->blocks[r].committing = false;
+    rw->commit_from = rw->commit_to = 0;
+    rw->stable = batch;
+    qcow2_move_runs(&rw->waiting, &rw->dropping);
+    qcow2_free_dropped(q);
+    if (qcow2_write_counts(q) < 0)
+        return; /* they stay dirty */
+}
+
+int
+qcow2_commit(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+    struct commit c = {{NULL}};
+    uint64_t batch = rw->batch;
+    int rc = rw->error;
+
+    if (rc == 0 && rw->dirty)
+        rc = collect(q, &c);
+    if (rc < 0) {
+        clear(&c);
+        return rc;
+    }
+    rw->batch++;
+    pthread_mutex_unlock(&q->lock);
+    rc = write_stages(q, &c);
+    clear(&c);
+    pthread_mutex_lock(&q->lock);
+    settle(q, batch, rc);
+    return rc;
+}
+
+bool
+qcow2_needs_commit(const struct qcow2 *q)
+{
+    const struct qcow2_rw *rw = q->rw;
+
+    return rw->dirty || rw->committing || rw->waiting.n > 0 || rw->grace != QCOW2_GRACE_NONE || rw->error;
+}
+
+/* ---- those who wait for one ------------------------------------------------------------------------ */
+
+static int
+commit_call(struct bk_xfer *x)
+{
+    struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
+    struct qcow2 *q = qcow2_of(io->image);
+    struct qcow2_rw *rw = q->rw;
+    struct bk_io *list;
+    int rc;
+
+    pthread_mutex_lock(&q->lock);
+    list = rw->commit_queue;
+    rw->commit_queue = NULL;
+    rc = qcow2_commit(q);
+    /* The next commit is carried out for one of those who came meanwhile. */
+    if (rw->commit_queue)
+        bk_engine_wake_calling(&rw->commit_queue->xfer, commit_call);
+    else
+        rw->committing = false;
+    pthread_mutex_unlock(&q->lock);
+    while (list) {
+        struct bk_io *next = list->qcow2.next;
+
+        if (list != io)
+            bk_engine_wake(&list->xfer, rc);
+        list = next;
+    }
+    return rc;
+}
+
+static void
+on_committed(struct bk_xfer *x)
+{
+    struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
+
+    io->step(io);
+}
+
+enum bk_status
+qcow2_await_commit(struct qcow2 *q, struct bk_io *io)
+{
+    struct qcow2_rw *rw = q->rw;
+
+    io->qcow2.next = rw->commit_queue;
+    rw->commit_queue = io;
+    io->xfer.op = rw->committing ? BK_XFER_WAIT : BK_XFER_CALL;
+    io->xfer.call = commit_call;
+    io->xfer.done = on_committed;
+    rw->committing = true;
+    return bk_engine_start(io->engine, &io->xfer);
+}
+
+static void
+flush_over(struct bk_io *io)
+{
+    io->done(io, io->xfer.err);
+}
+
+void
+qcow2_flush(struct bk_image *image, struct bk_io *io)
+{
+    struct qcow2 *q = qcow2_of(image);
+    enum bk_status status;
+
+    pthread_mutex_lock(&q->lock);
+    if (!qcow2_needs_commit(q)) {
+        pthread_mutex_unlock(&q->lock);
+        bk_io_whole(io, BK_XFER_SYNC, q->file, 0);
+        return;
+    }
+    io->step = flush_over;
+    status = qcow2_await_commit(q, io);
+    pthread_mutex_unlock(&q->lock);
+    if (status == BK_DONE)
+        flush_over(io);
+}
