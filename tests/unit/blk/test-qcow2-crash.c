@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A power cut at any moment.  The system calls that change the image are
+ * recorded while a random workload runs.  Then, for many moments, an image is
+ * made that has everything up to the last fdatasync before the moment, and of
+ * what came after it some sectors and not others.  qemu-img check must find
+ * nothing but leaks, and each sector must have what the last completed flush
+ * had put there, or something newer.
+ *
+ * Each write fills its sectors with a number of its own, so that a sector says
+ * which write it is from.  MSB_TEST_LONG=1 tries every moment.
+ */
+#include <config.h>
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "bk-qcow2.h"
+#include "blk-test.h"
+#include "mb-endian.h"
+
+#define UNIT 4096u
+#define SECTORS (UNIT / 512)
+#define DISK (4u << 20)
+#define UNITS (DISK / UNIT)
+#define MAX_EVENTS 20000u
+#define MAX_IMAGE (64u << 20)
+#define MAX_WRITES 20000u
+#define BATCH 6u
+#define ROUNDS 70u
+
+/* ---- the recorder ---------------------------------------------------------------- */
+
+enum { WRITE, PUNCH, RESIZE, SYNC };
+
+struct event {
+    int type;
+    uint64_t offset, len;
+    uint8_t *data;
+};
+
+static struct event events[MAX_EVENTS];
+static unsigned n_events;
+static int recorded_fd = -1;
+static pthread_mutex_t recorder = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+record(int type, uint64_t offset, uint64_t len, const struct iovec *iov, int n_iov)
+{
+    struct event *e = &events[n_events];
+
+    if (n_events == MAX_EVENTS)
+        abort();
+    *e = (struct event){type, offset, len, NULL};
+    if (iov) {
+        uint64_t at = 0;
+
+        e->data = malloc(len);
+        for (int i = 0; i < n_iov && at < len; i++) {
+            memcpy(e->data + at, iov[i].iov_base, MB_MIN(iov[i].iov_len, len - at));
+            at += MB_MIN(iov[i].iov_len, len - at);
+        }
+    }
+    n_events++;
+}
+
+/* These take the place of libc's for the whole program. */
+ssize_t
+pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
+{
+    ssize_t rc;
+
+    pthread_mutex_lock(&recorder);
+    rc = syscall(SYS_pwritev2, fd, iov, (long)n, (long)offset, 0L, (long)flags);
+    if (fd == recorded_fd && rc > 0)
+        record(WRITE, (uint64_t)offset, (uint64_t)rc, iov, n);
+    pthread_mutex_unlock(&recorder);
+    return rc;
+}
+
+ssize_t
+pwrite(int fd, const void *buf, size_t len, off_t offset)
+{
+    struct iovec iov = {(void *)(uintptr_t)buf, len};
+
+    return pwritev2(fd, &iov, 1, offset, 0);
+}
+
+int
+fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    int rc;
+
+    pthread_mutex_lock(&recorder);
+    rc = (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    if (fd == recorded_fd && rc == 0)
+        record(PUNCH, (uint64_t)offset, (uint64_t)len, NULL, 0);
+    pthread_mutex_unlock(&recorder);
+    return rc;
+}
+
+int
+ftruncate(int fd, off_t size)
+{
+    int rc;
+
+    pthread_mutex_lock(&recorder);
+    rc = (int)syscall(SYS_ftruncate, fd, size);
+    if (fd == recorded_fd && rc == 0)
+        record(RESIZE, (uint64_t)size, 0, NULL, 0);
+    pthread_mutex_unlock(&recorder);
+    return rc;
+}
+
+/* Nothing reaches the disk for the test's sake: the recording is the disk. */
+int
+fdatasync(int fd)
+{
+    pthread_mutex_lock(&recorder);
+    if (fd == recorded_fd)
+        record(SYNC, 0, 0, NULL, 0);
+    pthread_mutex_unlock(&recorder);
+    return 0;
+}
+
+/* ---- what the guest did ------------------------------------------------------------ */
+
+#define ANYTHING UINT64_MAX /* a discard: whatever is there is right */
+
+struct guest_write {
+    unsigned unit;
+    uint64_t number;            /* 0: zeros */
+    unsigned began, ended;      /* in events */
+};
+
+static struct guest_write writes[MAX_WRITES];
+static unsigned n_writes;
+static struct {
+    unsigned n_writes, began, ended;
+} flushes[ROUNDS + 1];
+static unsigned n_flushes;
+static uint8_t initial[DISK];
+static uint64_t seed;
+
+static unsigned
+pick(unsigned n)
+{
+    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (unsigned)(seed >> 33) % n;
+}
+
+struct op {
+    struct bt_io io;
+    struct iovec iov;
+    unsigned first_write, n;
+};
+
+static void
+start_op(struct bt *t, struct bk_image *image, struct op *op, const bool *busy, uint8_t *buf)
+{
+    unsigned n = pick(4) ? 1 + pick(3) : 1 + pick(40), unit = pick(UNITS - n + 1), kind = pick(10);
+    struct bk_io *io = &op->io.io;
+
+    while (n > 0 && busy[unit + n - 1])
+        n--;
+    for (unsigned i = 0; i < n; i++) {
+        if (busy[unit + i])
+            n = 0;
+    }
+    op->n = n;
+    if (n == 0)
+        return;
+    *io = (struct bk_io){.engine = t->engine, .offset = unit * UNIT, .len = n * UNIT, .iov = &op->iov, .n_iov = 1,
+                         .done = bt_done, .unmap = kind == 8};
+    op->iov = (struct iovec){buf, n * UNIT};
+    op->first_write = n_writes;
+    for (unsigned i = 0; i < n; i++) {
+        uint64_t number = kind < 7 ? n_writes + 1 : kind < 9 ? 0 : ANYTHING;
+
+        for (unsigned k = 0; k < UNIT; k += 8)
+            mb_put_be64(buf + i * UNIT + k, number);
+        writes[n_writes++] = (struct guest_write){unit + i, number, n_events, UINT32_MAX};
+    }
+    (kind < 7 ? bk_image_write : kind < 9 ? bk_image_zero : bk_image_discard)(image, io);
+}
+
+static unsigned
+run_round(struct bt *t, struct bk_image *image)
+{
+    static struct op ops[BATCH];
+    static uint8_t bufs[BATCH][40 * UNIT];
+    bool busy[UNITS] = {false};
+    unsigned n = 1 + pick(BATCH), bad = 0;
+
+    if (bk_engine_attach(t->engine, t->loop, bt_nothing, NULL) < 0)
+        abort();
+    for (unsigned i = 0; i < n; i++) {
+        ops[i].io.calls = 0;
+        start_op(t, image, &ops[i], busy, bufs[i]);
+        for (unsigned k = 0; k < ops[i].n; k++)
+            busy[writes[ops[i].first_write + k].unit] = true;
+    }
+    bk_engine_detach(t->engine);
+    for (unsigned i = 0; i < n; i++) {
+        bad += ops[i].n && (ops[i].io.calls != 1 || ops[i].io.err);
+        for (unsigned k = 0; k < ops[i].n; k++)
+            writes[ops[i].first_write + k].ended = n_events;
+    }
+    return bad;
+}
+
+static unsigned
+run_workload(struct bk_image *image)
+{
+    unsigned bad = 0;
+    struct bt t;
+
+    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0)
+        abort();
+    n_events = n_writes = n_flushes = 0;
+    recorded_fd = image->files[0]->fd;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct bt_io b = {.io = {.len = 0}};
+
+        bad += run_round(&t, image);
+        if (pick(3))
+            continue;
+        flushes[n_flushes].n_writes = n_writes;
+        flushes[n_flushes].began = n_events;
+        bad += bt_run(&t, image, bk_image_flush, &b) != 0;
+        flushes[n_flushes++].ended = n_events;
+    }
+    bt_close(&t);
+    return bad;
+}
+
+/* ---- the disk after a cut ------------------------------------------------------------- */
+
+struct disk {
+    uint8_t *data;
+    uint64_t size;
+};
+
+static void
+grow(struct disk *d, uint64_t size)
+{
+    if (size > MAX_IMAGE)
+        abort();
+    if (size > d->size)
+        memset(d->data + d->size, 0, size - d->size);
+    d->size = size;
+}
+
+/* Apply the event, or with torn only some sectors of it. */
+static void
+apply(struct disk *d, const struct event *e, bool torn)
+{
+    if (e->type == RESIZE)
+        grow(d, e->offset);
+    for (uint64_t at = 0; at < e->len && (e->type == WRITE || e->type == PUNCH);) {
+        uint64_t n = MB_MIN(512 - (e->offset + at) % 512, e->len - at), end = e->offset + at + n;
+
+        if (!torn || pick(2)) {
+            if (end > d->size && e->type == WRITE)
+                grow(d, end);
+            if (e->type == WRITE)
+                memcpy(d->data + e->offset + at, e->data + at, n);
+            else if (e->offset + at < d->size)
+                memset(d->data + e->offset + at, 0, MB_MIN(end, d->size) - (e->offset + at));
+        }
+        at += n;
+    }
+}
+
+/* May the sector of the unit be so after a cut at event c? */
+static bool
+allowed(const uint8_t *sector, unsigned unit, unsigned within, unsigned c)
+{
+    unsigned from = 0;
+    bool initially = memcmp(sector, initial + unit * UNIT + within, 512) == 0;
+    uint64_t number = mb_get_be64(sector);
+
+    for (unsigned i = 0; i < n_flushes && flushes[i].ended <= c; i++)
+        from = flushes[i].n_writes;
+    for (unsigned k = 8; k < 512; k += 8) {
+        if (mb_get_be64(sector + k) != number)
+            number = ANYTHING - 1;
+    }
+    for (unsigned i = n_writes; i-- > 0;) {
+        const struct guest_write *w = &writes[i];
+
+        if (w->unit != unit || w->began >= c)
+            continue;
+        if (w->number == ANYTHING || w->number == number)
+            return true;
+        if (i < from)
+            return false; /* older ones were replaced by this one, and it was flushed */
+    }
+    return initially;
+}
+
+static unsigned
+wrong_sectors(const char *path, unsigned c)
+{
+    static uint8_t buf[DISK];
+    struct bk_image *image;
+    struct bk_err err;
+    unsigned wrong = 0;
+    struct bt t;
+
+    if (bk_qcow2_open(path, true, &image, &err) < 0) {
+        tap_diag("%s", err.text);
+        return UNITS;
+    }
+    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0 || bt_rw(&t, image, false, 0, buf, DISK, DISK) != 0)
+        wrong = UNITS;
+    for (unsigned u = 0; u < UNITS; u++) {
+        for (unsigned s = 0; s < UNIT; s += 512) {
+            if (wrong < 3 && !allowed(buf + u * UNIT + s, u, s, c)) {
+                tap_diag("event %u: unit %u has %llu", c, u, (unsigned long long)mb_get_be64(buf + u * UNIT + s));
+                wrong++;
+            }
+        }
+    }
+    bt_close(&t);
+    bk_image_close(image);
+    return wrong;
+}
+
+static bool
+is_sound(const struct disk *d, unsigned c)
+{
+    char path[128], command[400];
+    int fd, status;
+    bool written;
+
+    snprintf(path, sizeof(path), "%s/cut", bt_dir);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    written = fd >= 0 && write(fd, d->data, d->size) == (ssize_t)d->size;
+    close(fd);
+    snprintf(command, sizeof(command), "qemu-img check -f qcow2 %s >%s/check 2>&1", path, bt_dir);
+    status = written ? system(command) : -1;
+    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3)) {
+        tap_diag("event %u: qemu-img check ends with %d", c, status);
+        snprintf(command, sizeof(command), "head -n 3 %s/check | sed 's/^/# /'", bt_dir);
+        if (system(command) < 0)
+            return false;
+        return false;
+    }
+    return wrong_sectors(path, c) == 0;
+}
+
+/* Cuts at event c; durable has everything before the last fdatasync, event s. */
+static unsigned
+cut(const struct disk *durable, struct disk *d, unsigned s, unsigned c)
+{
+    unsigned bad = 0;
+
+    for (unsigned way = 0; way < 3; way++) {
+        d->size = durable->size;
+        memcpy(d->data, durable->data, durable->size);
+        for (unsigned i = s; i < c; i++) {
+            if (way == 0 || (way == 1 && pick(2)))
+                apply(d, &events[i], false);
+            else if (way == 2)
+                apply(d, &events[i], true);
+        }
+        bad += !is_sound(d, c);
+    }
+    return bad;
+}
+
+static unsigned
+cut_everywhere(struct disk *durable, struct disk *d)
+{
+    unsigned every = getenv("MSB_TEST_LONG") ? 1 : n_events / 9 + 1, bad = 0, s = 0;
+
+    for (unsigned c = 0; c <= n_events && bad < 3; c++) {
+        if (c % every == every - 1 || c == n_events)
+            bad += cut(durable, d, s, c);
+        if (c == n_events || events[c].type != SYNC)
+            continue;
+        for (; s <= c; s++)
+            apply(durable, &events[s], false);
+    }
+    return bad;
+}
+
+/* ---- scenarios ---------------------------------------------------------------------------- */
+
+static void
+load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, buf, max);
+
+    if (n < 0)
+        abort();
+    *size = (uint64_t)n;
+    close(fd);
+}
+
+static void
+scenario(const char *name, const char *commands)
+{
+    struct disk durable = {malloc(MAX_IMAGE), 0}, d = {malloc(MAX_IMAGE), 0};
+    char line[1000], path[100];
+    struct bk_image *image;
+    struct bk_err err;
+    uint64_t size;
+    unsigned bad;
+
+    snprintf(line, sizeof(line), "cd %s && rm -f image && { %s; } >log 2>&1 && qemu-img convert -f qcow2 -O raw image raw",
+             bt_dir, commands);
+    if (system(line) != 0) {
+        ok(false, "%s: made", name);
+        return;
+    }
+    snprintf(path, sizeof(path), "%s/raw", bt_dir);
+    load(path, initial, DISK, &size);
+    snprintf(path, sizeof(path), "%s/image", bt_dir);
+    load(path, durable.data, MAX_IMAGE, &durable.size);
+    recorded_fd = -1;
+    if (bk_qcow2_open(path, false, &image, &err) < 0) {
+        ok(false, "%s: %s", name, err.text);
+        return;
+    }
+    ok(run_workload(image) == 0, "%s: the workload", name);
+    bk_image_close(image);
+    recorded_fd = -1;
+    bad = cut_everywhere(&durable, &d);
+    ok(bad == 0, "%s: sound after power cuts among %u events", name, n_events);
+    for (unsigned i = 0; i < n_events; i++)
+        free(events[i].data);
+    free(durable.data);
+    free(d.data);
+}
+
+int
+main(void)
+{
+    if (system("qemu-img --version >/dev/null 2>&1 && qemu-io --version >/dev/null 2>&1") != 0) {
+        printf("1..0 # SKIP qemu-img or qemu-io is not installed\n");
+        return 77;
+    }
+    bt_make_dir();
+    seed = getenv("MSB_TEST_SEED") ? strtoull(getenv("MSB_TEST_SEED"), NULL, 10) : 1;
+    scenario("empty", "qemu-img create -f qcow2 image 4M");
+    scenario("clusters of 4 KiB", "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
+    scenario("version 2, clusters of 512 bytes", "qemu-img create -f qcow2 -o cluster_size=512,compat=0.10 image 4M");
+    scenario("over a raw file", "head -c 4M /dev/urandom >base; "
+                                "qemu-img create -f qcow2 -b base -F raw -o cluster_size=16k image 4M");
+    scenario("compressed", "yes abc | head -c 4M >base; qemu-img convert -c -f raw -O qcow2 base image");
+    scenario("with a snapshot", "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
+                                "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
+    return tap_done();
+}
