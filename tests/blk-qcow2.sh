@@ -134,8 +134,8 @@ create -u -b nowhere -F qcow2 dangling 1M
 refused dangling 'cannot open "nowhere"' 'a backing file that is missing'
 create -u -b nbd://host/x -F raw remote 1M
 refused remote 'not a file' 'a backing file on the network'
-create -u -b data -F vmdk vmdk 1M
-refused vmdk 'format "vmdk"' 'a backing file of another format'
+create -u -b data -F vpc vpc 1M
+refused vpc 'format "vpc"' 'a backing file of another format'
 
 # A table that points nowhere: the read fails, nothing else.
 patch $((0x30000)) Q 0x80000000ffff0000

@@ -96,6 +96,25 @@ refused middle.vmdk 'parentCID is' 'a parent that was written afterwards'
 mv keep below/base.vmdk
 same middle.vmdk 'and when it is back'
 
+# ---- below qcow2 images ----------------------------------------------------------------
+# over IMAGE SEED DESCRIPTION: a qcow2 image made on it is read, and written
+over() {
+    local r
+    qemu-img create -q -f qcow2 -b "$1" -F vmdk over.qcow2 >log 2>&1 || exit 99
+    qemu-img convert -f qcow2 -O raw over.qcow2 model 2>log || exit 99
+    serve --format=qcow2 --blk-file=over.qcow2 --num-queues=2
+    "$dump" s ours >>log 2>&1 && cmp ours model >>log 2>&1 && "$scribble" s model "$2" 150 >>log 2>&1
+    r=$?
+    stop || r=1
+    [ $r = 0 ] && qemu-img compare -f qcow2 -F raw over.qcow2 model >>log 2>&1 && qemu-img check -f qcow2 over.qcow2 >>log 2>&1
+    check $? "$3"
+    rm over.qcow2
+}
+over below/base.vmdk 7 'qcow2 on top of a sparse VMDK'
+over twoGbMaxExtentFlat.vmdk 8 'qcow2 on top of a flat VMDK'
+over streamOptimized.vmdk 9 'qcow2 on top of a compressed VMDK'
+over top.vmdk 10 'qcow2 on top of a chain of VMDKs'
+
 # ---- broken ----------------------------------------------------------------------------
 # patch IMAGE OFFSET FORMAT VALUE
 patch() {

@@ -20,6 +20,7 @@
 #include "mb-iov.h"
 
 #include "bk-qcow2-priv.h"
+#include "bk-vmdk.h"
 
 /* Raw deflate. A cluster is full when the output is; what follows is padding. */
 static int
@@ -179,6 +180,8 @@ qcow2_inflate(const struct qcow2_extent *x, bool only_ready, const struct iovec 
     struct qcow2_unpacked *u;
     int rc;
 
+    if (!q)
+        return only_ready ? -EAGAIN : bk_vmdk_unpack(x->below, iov, n_iov, x->offset, len);
     pthread_mutex_lock(&q->unpack_lock);
     rc = get(q, x->entry, only_ready, &u);
     pthread_mutex_unlock(&q->unpack_lock);

@@ -22,6 +22,7 @@
 #include "mb-overflow.h"
 
 #include "bk-qcow2-rw.h"
+#include "bk-vmdk.h"
 
 #define SUBCLUSTERS 32u
 
@@ -170,7 +171,24 @@ qcow2_map_here(struct qcow2 *q, uint64_t offset, uint64_t len, struct qcow2_plac
     return rc;
 }
 
-/* In the image below: another of this format, or a raw one. */
+static int
+map_vmdk(struct bk_image *b, uint64_t offset, uint64_t len, struct qcow2_extent *x)
+{
+    struct bk_vmdk_range r;
+    int rc = bk_vmdk_map(b, offset, len, &r);
+
+    if (rc < 0)
+        return rc;
+    *x = (struct qcow2_extent){.len = r.len, .file = r.file, .offset = r.offset};
+    x->kind = r.packed ? QCOW2_COMPRESSED : r.file ? QCOW2_DATA : QCOW2_ZERO;
+    if (r.packed) {
+        x->below = b;
+        x->offset = offset;
+    }
+    return 0;
+}
+
+/* In the image below: another of this format, a VMDK or a raw one. */
 static int
 map_below(struct qcow2 *q, uint64_t offset, uint64_t len, struct qcow2_extent *x)
 {
@@ -183,6 +201,8 @@ map_below(struct qcow2 *q, uint64_t offset, uint64_t len, struct qcow2_extent *x
     len = MB_MIN(len, b->size - offset);
     if (qcow2_is(b))
         return qcow2_map(qcow2_of(b), offset, len, x);
+    if (bk_vmdk_is(b))
+        return map_vmdk(b, offset, len, x);
     x->kind = QCOW2_DATA;
     x->len = len;
     x->file = b->files[0];

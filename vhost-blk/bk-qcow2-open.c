@@ -20,6 +20,7 @@
 #include "mb-overflow.h"
 
 #include "bk-qcow2-rw.h"
+#include "bk-vmdk.h"
 
 #define MAGIC 0x514649fbu
 #define EXT_BACKING_FORMAT 0xe2792acau
@@ -159,14 +160,15 @@ backing_path(const struct qcow2 *q, const struct qcow2_header *h, char **path, s
     return 0;
 }
 
+/* By what the image says, or else by the extension. */
 static bool
-is_qcow2(const char *path, const char *format)
+has_format(const char *path, const char *told, const char *format)
 {
     const char *dot = strrchr(path, '.');
 
-    if (format[0])
-        return strcmp(format, "qcow2") == 0;
-    return dot && strcmp(dot, ".qcow2") == 0;
+    if (told[0])
+        return strcmp(told, format) == 0;
+    return dot && strcmp(dot + 1, format) == 0;
 }
 
 static int open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image **image,
@@ -188,8 +190,10 @@ open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, stru
     if (depth == QCOW2_MAX_CHAIN)
         return bk_fail(err, -ELOOP, "\"%s\": the chain of backing files is longer than %d, or a loop",
                        q->file->path, QCOW2_MAX_CHAIN);
-    if (is_qcow2(path, format))
+    if (has_format(path, format, "qcow2"))
         return open_at_depth(path, true, depth + 1, &q->backing, err);
+    if (has_format(path, format, "vmdk"))
+        return bk_vmdk_open(path, true, &q->backing, err);
     if (format[0] && strcmp(format, "raw") != 0)
         return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported",
                        q->file->path, format);

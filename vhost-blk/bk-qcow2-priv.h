@@ -127,7 +127,8 @@ struct qcow2_extent {
     uint64_t len;               /* bytes of the range it holds for */
     struct bk_file *file;       /* DATA: there, at */
     uint64_t offset;
-    struct qcow2 *owner;        /* COMPRESSED: the image that has it, */
+    struct qcow2 *owner;        /* COMPRESSED: the image that has it (NULL: the VMDK image below, at offset), */
+    struct bk_image *below;
     uint64_t entry;             /* its L2 entry, and */
     uint64_t within;            /* where in the unpacked cluster */
 };

@@ -144,3 +144,38 @@ vmdk_pread(struct vmdk *v, void *buf, uint64_t len, uint64_t offset)
     }
     return 0;
 }
+
+/* ---- for others -------------------------------------------------------------------------- */
+
+bool
+bk_vmdk_is(const struct bk_image *image)
+{
+    return image->ops == &vmdk_ops;
+}
+
+int
+bk_vmdk_map(struct bk_image *image, uint64_t offset, uint64_t len, struct bk_vmdk_range *r)
+{
+    struct vmdk_place p;
+    int rc = vmdk_map(vmdk_of(image), offset, len, &p);
+
+    if (rc < 0)
+        return rc;
+    *r = (struct bk_vmdk_range){.len = p.len, .packed = p.kind == VMDK_AT_PACKED};
+    if (p.kind == VMDK_AT_FILE) {
+        r->file = p.file;
+        r->offset = p.offset;
+    }
+    return 0;
+}
+
+int
+bk_vmdk_unpack(struct bk_image *image, const struct iovec *iov, unsigned n_iov, uint64_t offset, uint64_t len)
+{
+    struct vmdk_place p;
+    int rc = vmdk_map(vmdk_of(image), offset, len, &p);
+
+    if (rc == 0 && (p.kind != VMDK_AT_PACKED || p.len < len))
+        rc = -EIO;
+    return rc < 0 ? rc : vmdk_inflate(&p, iov, n_iov, len);
+}

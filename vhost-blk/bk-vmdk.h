@@ -18,4 +18,22 @@
  */
 int bk_vmdk_open(const char *path, bool read_only, struct bk_image **image, struct bk_err *err) MB_MUST_CHECK;
 
+/* ---- for images of other formats that are made on one ------------------------------------ */
+
+/* Where a range is, through the parents: in file at offset, packed in the image, or (with neither) zeros. */
+struct bk_vmdk_range {
+    uint64_t len;
+    struct bk_file *file;
+    uint64_t offset;
+    bool packed;
+};
+
+/* True for the images of this format. */
+bool bk_vmdk_is(const struct bk_image *image);
+/* [offset, offset + len), inside the image; it holds for the range's beginning, of at least one byte. 0 or -EIO. */
+int bk_vmdk_map(struct bk_image *image, uint64_t offset, uint64_t len, struct bk_vmdk_range *r) MB_MUST_CHECK;
+/* Read a packed range, as long as the map said. Blocks. 0 or -EIO. */
+int bk_vmdk_unpack(struct bk_image *image, const struct iovec *iov, unsigned n_iov, uint64_t offset,
+                   uint64_t len) MB_MUST_CHECK;
+
 #endif
