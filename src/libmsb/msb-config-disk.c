@@ -29,15 +29,9 @@ msb_disk_format(const char *given, const char *path)
 }
 
 gboolean
-msb_disk_validate(const char *where, const char *format, const char *path, gboolean readonly, GError **error)
+msb_disk_validate(const char *where, const char *format, GError **error)
 {
-    const char *is = msb_disk_format(format, path);
-
-    if (!g_strv_contains(msb_disk_formats, is))
-        return msb_error_set(error, MSB_ERROR_INVALID, "%s: '%s' is no format of disk images", where, is);
-    if (g_str_equal(is, "qcow2") && !readonly)
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED,
-                             "%s: '%s' is qcow2, which this version of msb reads only; add the option ro", where,
-                             path);
-    return TRUE;
+    if (!format || g_strv_contains(msb_disk_formats, format))
+        return TRUE;
+    return msb_error_set(error, MSB_ERROR_INVALID, "%s: '%s' is no format of disk images", where, format);
 }

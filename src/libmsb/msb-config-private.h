@@ -62,8 +62,8 @@ extern const char *const msb_disk_formats[];
 /* The format of the image at path: the one given, or what the extension says; raw without one. The file
  * itself is never asked. */
 const char *msb_disk_format(const char *given, const char *path);
-/* The rules of one image; where names it in messages ("mount on '/data'"). */
-gboolean msb_disk_validate(const char *where, const char *format, const char *path, gboolean readonly, GError **error);
+/* Whether the format given, if any, is one; where names the image in messages ("mount on '/data'"). */
+gboolean msb_disk_validate(const char *where, const char *format, GError **error);
 
 /* msb-config-validate.c: rules that a single assignment must keep. */
 gboolean msb_config_check_env_key(const char *key, gsize len, GError **error);

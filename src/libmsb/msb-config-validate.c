@@ -233,7 +233,7 @@ check_disk(const MsbMount *m, GError **error)
 {
     g_autofree char *where = g_strdup_printf("mount on '%s'", m->target);
 
-    return m->kind != MSB_MOUNT_DISK || msb_disk_validate(where, m->format, m->source, m->readonly, error);
+    return m->kind != MSB_MOUNT_DISK || msb_disk_validate(where, m->format, error);
 }
 
 static gboolean
@@ -323,7 +323,7 @@ check_root(const MsbConfig *c, GError **error)
             return msb_error_set(error, MSB_ERROR_INVALID, "disk image '%s' is the root already, and mounted on '%s'",
                                  m->source, m->target);
     }
-    return msb_disk_validate("root disk", c->root_format, c->image, c->root_readonly, error);
+    return msb_disk_validate("root disk", c->root_format, error);
 }
 
 gboolean

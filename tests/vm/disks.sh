@@ -39,14 +39,14 @@ quiet debugfs -w -R 'ssv feature_incompat +needs_recovery' dirty.img
 runs "a sandbox with eleven disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
     --mount-disk ./squash.img:/squash:ro --mount-disk ./erofs.img:/erofs:fstype=erofs --mount-disk ./gpt.raw:/xfs \
     --mount-disk ./btrfs.img:/btrfs --mount-disk ./fat.img:/fat --mount-disk ./packed.qcow2:/packed:ro \
-    --mount-disk ./chain:/bare/below:ro,format=qcow2 --mount-disk ./dirty.img:/dirty:ro busybox -- tail -f /dev/null
+    --mount-disk ./chain:/bare/below:format=qcow2 --mount-disk ./dirty.img:/dirty:ro busybox -- tail -f /dev/null
 x() { msb exec -q "disk$id" -- "$@"; }
 is "$(x sh -c 'cat /bare/file /vmdk/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
     " 7 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
 is "$(x sh -c "awk '\$2 ~ /xfs|btrfs|fat|squash|erofs|bare\$/ {print \$3}' /proc/mounts | sort | tr '\n' ' '")" \
     "btrfs erofs ext4 squashfs vfat xfs " "each is what it is"
 like "$(x sh -c 'grep " /bare " /proc/mounts')" 'nosuid,nodev,noexec.*discard' "with the options that were given, and discard"
-runs "all that can be are written" x sh -c 'for i in bare xfs btrfs fat vmdk volume; do echo from-the-guest >/$i/new && mkdir /$i/dir || exit; done; sync'
+runs "all that can be are written" x sh -c 'for i in bare xfs btrfs fat vmdk bare/below volume; do echo from-the-guest >/$i/new && mkdir /$i/dir || exit; done; sync'
 for i in squash packed dirty; do
     fails_with 1 'Read-only' "$i is not" x sh -c "echo x >/$i/new"
 done
@@ -69,11 +69,12 @@ is "$(msb run -q --mount-disk ./squash.img:/x:ro --mount-disk ./packed.qcow2:/y:
 runs "a stopped sandbox leaves its disks clean" msb stop -q "disk$id"
 msb rm -q "disk$id"
 is "$(msb run -q --mount-disk ./gpt.raw:/a:ro --mount-disk ./btrfs.img:/b:ro --mount-disk ./fat.img:/c:ro --mount-disk ./bare.img:/d:ro \
-    --mount-disk ./split.vmdk:/e:ro -v "vol$id:/f" busybox -- cat /a/new /b/new /c/new /d/new /e/new /f/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
+    --mount-disk ./split.vmdk:/e:ro --mount-disk ./chain:/g:ro,format=qcow2 -v "vol$id:/f" busybox -- cat /a/new /b/new /c/new /d/new /e/new /f/new /g/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
 quiet e2fsck -fn bare.img
 pass "and the file system is whole"
 quiet qemu-img check -f vmdk split.vmdk
-pass "and so is the VMDK"
+quiet qemu-img check -f qcow2 chain
+pass "and so are the VMDK and the qcow2 image"
 fails_with 1 "exists with a size of" "a disk volume of another size" msb run -q --mount-named "vol$id:/x:kind=disk,size=1G" busybox -- true
 fails_with 1 "needs a size" "a disk volume that does not exist, without a size" msb run -q --mount-named "no$id:/x:kind=disk" busybox -- true
 fails_with 1 "exists as a disk" "a disk volume as a directory" msb run -q --mount-named "vol$id:/x:kind=dir" busybox -- true
