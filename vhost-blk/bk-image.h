@@ -36,6 +36,7 @@ struct bk_io_qcow2 {
     uint64_t rest;          /* bytes behind the part that is allocated for now */
     struct qcow2_l2 *slot;  /* their table */
     bool zeros;             /* which are not written */
+    bool commit;            /* the operation ends with one */
     bool copied;            /* something was copied into them */
     unsigned epoch;         /* the operation began in */
     void (*step)(struct bk_io *io); /* goes on afterwards */

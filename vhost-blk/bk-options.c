@@ -230,7 +230,7 @@ bk_options_open_image(const struct bk_options *opts, struct bk_image **image, st
     if (opts->concat)
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
     if (opts->qcow2)
-        return bk_qcow2_open(opts->blk_file, opts->read_only, image, err);
+        return bk_qcow2_open(opts->blk_file, opts->read_only, opts->common.reconnect, image, err);
     if (opts->vmdk)
         return bk_vmdk_open(opts->blk_file, opts->read_only, image, err);
     return bk_raw_open(opts->blk_file, opts->read_only, image, err);

@@ -108,18 +108,15 @@ collect_reftable(struct qcow2 *q, struct commit *c)
 }
 
 static void
-collect_l2(struct qcow2 *q, struct commit *c)
+collect_l2(struct commit *c, const struct qcow2_l2 *s)
 {
-    for (unsigned i = 0; i < q->n_l2; i++) {
-        struct qcow2_l2 *s = &q->l2[i];
-        uint8_t *data;
+    uint8_t *data;
 
-        if (s->dirty_to == 0)
-            continue;
-        data = add(c, STAGE_L2, s->offset + s->dirty_from, s->dirty_to - s->dirty_from);
-        for (uint32_t at = s->dirty_from; data && at < s->dirty_to; at += 8)
-            mb_put_be64(data + (at - s->dirty_from), qcow2_l2_word(s, at / 8));
-    }
+    if (s->dirty_to == 0)
+        return;
+    data = add(c, STAGE_L2, s->offset + s->dirty_from, s->dirty_to - s->dirty_from);
+    for (uint32_t at = s->dirty_from; data && at < s->dirty_to; at += 8)
+        mb_put_be64(data + (at - s->dirty_from), qcow2_l2_word(s, at / 8));
 }
 
 /* What was collected is the file's now; what changes from here on is the next commit's. */
@@ -143,6 +140,7 @@ hand_over(struct qcow2 *q)
     rw->reftable_moved = false;
     rw->l1_from = rw->l1_to = 0;
     rw->l1_copied = rw->barrier = rw->dirty = false;
+    rw->n_changed = 0;
     rw->taken = 0;
     rw->dropping.n = 0;
     qcow2_move_runs(&rw->dropping, &rw->dropped);
@@ -156,7 +154,8 @@ collect(struct qcow2 *q, struct commit *c)
     c->err = qcow2_fill_reserve(q);
     collect_blocks(rw, c);
     collect_reftable(q, c);
-    collect_l2(q, c);
+    for (unsigned i = 0; i < q->n_l2; i++)
+        collect_l2(c, &q->l2[i]);
     collect_words(c, rw->l1_copied ? STAGE_L1 : STAGE_L2, q->l1_offset, q->l1, rw->l1_from, rw->l1_to);
     c->barrier = rw->barrier;
     if (c->err == 0)
@@ -177,6 +176,16 @@ write_chunk(struct qcow2 *q, uint64_t offset, void *data, size_t len)
 }
 
 static int
+write_stage(struct qcow2 *q, enum stage stage, struct commit *c)
+{
+    int rc = c->err;
+
+    for (struct chunk *k = c->stage[stage]; k && rc == 0; k = k->next)
+        rc = write_chunk(q, k->offset, k->data, k->len);
+    return rc;
+}
+
+static int
 write_stages(struct qcow2 *q, struct commit *c)
 {
     bool barrier = false;
@@ -187,8 +196,8 @@ write_stages(struct qcow2 *q, struct commit *c)
         if (c->stage[i] && barrier)
             rc = bk_file_sync(q->file);
         barrier = barrier && rc == 0 && !c->stage[i];
-        for (struct chunk *k = c->stage[i]; k && rc == 0; k = k->next)
-            rc = write_chunk(q, k->offset, k->data, k->len);
+        if (rc == 0)
+            rc = write_stage(q, i, c);
         if (rc < 0)
             return rc;
         /* Entries of L2 wait for counts and copies only if they said so. */
@@ -274,6 +283,36 @@ qcow2_commit(struct qcow2 *q)
     return rc;
 }
 
+/* ---- without one ------------------------------------------------------------------------------ */
+
+void
+qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
+{
+    struct qcow2_rw *rw = q->rw;
+    struct commit c = {{NULL}};
+    bool was = slot->dirty_to > 0, ordered;
+
+    ordered = rw->committing || rw->barrier || rw->l1_copied || rw->reftable_moved || rw->reftable_to > 0;
+    if (!rw->eager)
+        return;
+    io->qcow2.commit |= ordered || rw->error;
+    if (ordered || rw->error)
+        return;
+    collect_l2(&c, slot);
+    collect_words(&c, STAGE_L2, q->l1_offset, q->l1, rw->l1_from, rw->l1_to);
+    rw->error = write_stage(q, STAGE_L2, &c);
+    clear(&c);
+    if (rw->error) {
+        io->qcow2.commit = true; /* which tells the error */
+        return;
+    }
+    slot->dirty_to = 0;
+    rw->n_changed -= was;
+    rw->n_dirty -= was && !qcow2_l2_is_busy(slot);
+    rw->l1_from = rw->l1_to = 0;
+    rw->dirty = rw->n_changed > 0 || rw->dropped.n > 0;
+}
+
 bool
 qcow2_needs_commit(const struct qcow2 *q)
 {
@@ -333,6 +372,23 @@ qcow2_await_commit(struct qcow2 *q, struct bk_io *io)
     io->xfer.done = on_committed;
     rw->committing = true;
     return bk_engine_start(io->engine, &io->xfer);
+}
+
+void
+qcow2_end(struct qcow2 *q, struct bk_io *io)
+{
+    bool commit = io->qcow2.commit;
+
+    qcow2_leave(q, io);
+    if (io->dsync && io->xfer.err == 0 && !commit) {
+        pthread_mutex_lock(&q->lock);
+        commit = qcow2_needs_commit(q);
+        pthread_mutex_unlock(&q->lock);
+    }
+    if (commit && io->xfer.err == 0)
+        qcow2_flush(&q->image, io);
+    else
+        io->done(io, io->xfer.err);
 }
 
 static void

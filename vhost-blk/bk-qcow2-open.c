@@ -269,9 +269,13 @@ open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image 
 }
 
 int
-bk_qcow2_open(const char *path, bool read_only, struct bk_image **image, struct bk_err *err)
+bk_qcow2_open(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
 {
-    return open_at_depth(path, read_only, 0, image, err);
+    int rc = open_at_depth(path, read_only, 0, image, err);
+
+    if (rc == 0 && !read_only)
+        qcow2_of(*image)->rw->eager = eager;
+    return rc;
 }
 
 void

@@ -91,6 +91,8 @@ struct qcow2_rw {
     uint32_t l1_from, l1_to;    /* L1 entries that the file does not have yet */
     bool l1_copied;             /* a table among them was copied */
     unsigned n_dirty;           /* L2 slots that cannot be given another table */
+    unsigned n_changed;         /* L2 slots that the file does not have as they are */
+    bool eager;                 /* what is told to be done is in the file, see qcow2_keep() */
     bool dirty;                 /* there is something for a commit */
     bool barrier;               /* an entry needs counts or a copy on the disk before */
 
@@ -211,6 +213,18 @@ void qcow2_flush(struct bk_image *image, struct bk_io *io);
 
 /* Go on with io->step() after a commit. Under the lock. */
 enum bk_status qcow2_await_commit(struct qcow2 *q, struct bk_io *io) MB_MUST_CHECK;
+
+/*
+ * Entries of the slot were changed for io.  Where the process may be replaced
+ * while the guest goes on (eager), they have to be in the file before the guest
+ * is told: they are written at once if nothing has to be on the disk before
+ * them, otherwise io->qcow2.commit asks for a commit at the end of io.  Under
+ * the lock.
+ */
+void qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io);
+
+/* io has ended: commit first if that is needed, then tell. Not under the lock. */
+void qcow2_end(struct qcow2 *q, struct bk_io *io);
 
 /* There is something that a flush needs a commit for. Under the lock. */
 bool qcow2_needs_commit(const struct qcow2 *q);

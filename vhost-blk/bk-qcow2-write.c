@@ -36,6 +36,7 @@ mark_l2(struct qcow2 *q, struct qcow2_l2 *slot, uint64_t from, uint64_t to)
 {
     bool busy = qcow2_l2_is_busy(slot);
 
+    q->rw->n_changed += slot->dirty_to == 0;
     slot->dirty_from = slot->dirty_to ? MB_MIN(slot->dirty_from, (uint32_t)from) : (uint32_t)from;
     slot->dirty_to = MB_MAX(slot->dirty_to, (uint32_t)to);
     q->rw->n_dirty += !busy;
@@ -238,6 +239,7 @@ finish(struct qcow2 *q, struct bk_io *io)
         q->rw->barrier |= a->copied;
         for (uint64_t k = 0; k < a->count; k++)
             qcow2_l2_replace(q, a->slot, i + k, (a->host + k) << q->cluster_bits | QCOW2_COPIED);
+        qcow2_keep(q, a->slot, io);
     } else {
         qcow2_drop(q, a->host, a->count);
     }
@@ -340,24 +342,6 @@ qcow2_allocate(struct qcow2 *q, struct bk_io *io, bool zeros)
 
 /* ---- writes --------------------------------------------------------------------------------- */
 
-/* With write-through also the tables have to be stable. */
-static void
-write_end(struct qcow2 *q, struct bk_io *io)
-{
-    bool commit = false;
-
-    qcow2_leave(q, io);
-    if (io->dsync && io->xfer.err == 0) {
-        pthread_mutex_lock(&q->lock);
-        commit = qcow2_needs_commit(q);
-        pthread_mutex_unlock(&q->lock);
-    }
-    if (commit)
-        qcow2_flush(&q->image, io);
-    else
-        io->done(io, io->xfer.err);
-}
-
 static void
 write_step(struct bk_io *io)
 {
@@ -379,7 +363,7 @@ write_step(struct bk_io *io)
         if (status == BK_PENDING)
             return;
     }
-    write_end(q, io);
+    qcow2_end(q, io);
 }
 
 void
@@ -388,5 +372,6 @@ qcow2_write(struct bk_image *image, struct bk_io *io)
     qcow2_enter(qcow2_of(image), io);
     io->step = write_step;
     io->xfer.err = 0;
+    io->qcow2.commit = false;
     write_step(io);
 }

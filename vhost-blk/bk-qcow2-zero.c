@@ -63,6 +63,7 @@ replace(struct qcow2 *q, struct bk_io *io, uint64_t n, uint64_t entry)
         return BK_DONE;
     for (uint64_t k = 0; k < count; k++)
         qcow2_l2_replace(q, slot, i + k, entry);
+    qcow2_keep(q, slot, io);
     skip(io, n);
     return BK_DONE;
 }
@@ -153,8 +154,7 @@ run(struct bk_io *io,
         io->len += io->qcow2.rest;
         io->qcow2.rest = 0;
     }
-    qcow2_leave(q, io);
-    io->done(io, io->xfer.err);
+    qcow2_end(q, io);
 }
 
 static void
@@ -176,6 +176,7 @@ start(struct bk_image *image, struct bk_io *io, void (*step)(struct bk_io *io))
     io->step = step;
     io->xfer.err = 0;
     io->qcow2.rest = 0;
+    io->qcow2.commit = false;
     step(io);
 }
 

@@ -14,8 +14,12 @@
  * extension, never by their contents.  0 or -errno with err: -ENOTSUP names the
  * feature, -EINVAL the field that is wrong, -EUCLEAN an image that needs a repair
  * before it is written.
+ *
+ * With eager what a write, discard or write-zeroes that was done changed is in
+ * the file, so that after the death of this process another one can go on for
+ * the same guest.  Otherwise it may be in memory until the next flush.
  */
-int bk_qcow2_open(const char *path, bool read_only, struct bk_image **image, struct bk_err *err)
+int bk_qcow2_open(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
     MB_MUST_CHECK;
 
 #endif

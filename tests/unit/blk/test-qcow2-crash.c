@@ -131,8 +131,8 @@ fdatasync(int fd)
 
 struct guest_write {
     unsigned unit;
-    uint64_t number;            /* 0: zeros */
-    unsigned began, ended;      /* in events */
+    uint64_t number;       /* 0: zeros */
+    unsigned began, ended; /* in events */
 };
 
 static struct guest_write writes[MAX_WRITES];
@@ -172,8 +172,13 @@ start_op(struct bt *t, struct bk_image *image, struct op *op, const bool *busy, 
     op->n = n;
     if (n == 0)
         return;
-    *io = (struct bk_io){.engine = t->engine, .offset = unit * UNIT, .len = n * UNIT, .iov = &op->iov, .n_iov = 1,
-                         .done = bt_done, .unmap = kind == 8};
+    *io = (struct bk_io){.engine = t->engine,
+                         .offset = unit * UNIT,
+                         .len = n * UNIT,
+                         .iov = &op->iov,
+                         .n_iov = 1,
+                         .done = bt_done,
+                         .unmap = kind == 8};
     op->iov = (struct iovec){buf, n * UNIT};
     op->first_write = n_writes;
     for (unsigned i = 0; i < n; i++) {
@@ -310,7 +315,7 @@ wrong_sectors(const char *path, unsigned c)
     unsigned wrong = 0;
     struct bt t;
 
-    if (bk_qcow2_open(path, true, &image, &err) < 0) {
+    if (bk_qcow2_open(path, true, false, &image, &err) < 0) {
         tap_diag("%s", err.text);
         return UNITS;
     }
@@ -319,7 +324,8 @@ wrong_sectors(const char *path, unsigned c)
     for (unsigned u = 0; u < UNITS; u++) {
         for (unsigned s = 0; s < UNIT; s += 512) {
             if (wrong < 3 && !allowed(buf + u * UNIT + s, u, s, c)) {
-                tap_diag("event %u: unit %u has %llu", c, u, (unsigned long long)mb_get_be64(buf + u * UNIT + s));
+                tap_diag("event %u: unit %u has %llu", c, u,
+                         (unsigned long long)mb_get_be64(buf + u * UNIT + s));
                 wrong++;
             }
         }
@@ -403,7 +409,7 @@ load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
 }
 
 static void
-scenario(const char *name, const char *commands)
+scenario(const char *name, bool eager, const char *commands)
 {
     struct disk durable = {malloc(MAX_IMAGE), 0}, d = {malloc(MAX_IMAGE), 0};
     char line[1000], path[100];
@@ -412,7 +418,8 @@ scenario(const char *name, const char *commands)
     uint64_t size;
     unsigned bad;
 
-    snprintf(line, sizeof(line), "cd %s && rm -f image && { %s; } >log 2>&1 && qemu-img convert -f qcow2 -O raw image raw",
+    snprintf(line, sizeof(line),
+             "cd %s && rm -f image && { %s; } >log 2>&1 && qemu-img convert -f qcow2 -O raw image raw",
              bt_dir, commands);
     if (system(line) != 0) {
         ok(false, "%s: made", name);
@@ -423,7 +430,7 @@ scenario(const char *name, const char *commands)
     snprintf(path, sizeof(path), "%s/image", bt_dir);
     load(path, durable.data, MAX_IMAGE, &durable.size);
     recorded_fd = -1;
-    if (bk_qcow2_open(path, false, &image, &err) < 0) {
+    if (bk_qcow2_open(path, false, eager, &image, &err) < 0) {
         ok(false, "%s: %s", name, err.text);
         return;
     }
@@ -447,13 +454,17 @@ main(void)
     }
     bt_make_dir();
     seed = getenv("MSB_TEST_SEED") ? strtoull(getenv("MSB_TEST_SEED"), NULL, 10) : 1;
-    scenario("empty", "qemu-img create -f qcow2 image 4M");
-    scenario("clusters of 4 KiB", "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
-    scenario("version 2, clusters of 512 bytes", "qemu-img create -f qcow2 -o cluster_size=512,compat=0.10 image 4M");
-    scenario("over a raw file", "head -c 4M /dev/urandom >base; "
-                                "qemu-img create -f qcow2 -b base -F raw -o cluster_size=16k image 4M");
-    scenario("compressed", "yes abc | head -c 4M >base; qemu-img convert -c -f raw -O qcow2 base image");
-    scenario("with a snapshot", "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
-                                "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
+    scenario("empty", false, "qemu-img create -f qcow2 image 4M");
+    scenario("clusters of 4 KiB, eager", true, "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
+    scenario("version 2, clusters of 512 bytes", false,
+             "qemu-img create -f qcow2 -o cluster_size=512,compat=0.10 image 4M");
+    scenario("over a raw file", false,
+             "head -c 4M /dev/urandom >base; "
+             "qemu-img create -f qcow2 -b base -F raw -o cluster_size=16k image 4M");
+    scenario("compressed, eager", true,
+             "yes abc | head -c 4M >base; qemu-img convert -c -f raw -O qcow2 base image");
+    scenario("with a snapshot", false,
+             "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
+             "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
     return tap_done();
 }
