@@ -37,7 +37,7 @@ struct bk_io_qcow2 {
     struct qcow2_l2 *slot;  /* their table */
     bool zeros;             /* which are not written */
     bool commit;            /* the operation ends with one */
-    bool copied;            /* something was copied into them */
+    bool ordered;           /* they replace data, so they have to be on the disk before their entries */
     unsigned epoch;         /* the operation began in */
     void (*step)(struct bk_io *io); /* goes on afterwards */
 };

@@ -56,14 +56,13 @@ copy_extent(struct qcow2 *q, const struct qcow2_extent *x, uint64_t host, uint8_
         rc = qcow2_inflate(x, !may_block, &iov, 1, x->len);
     if (rc == 0)
         rc = bk_xfer_run(&w);
-    return rc < 0 ? rc : 1;
+    return rc;
 }
 
 int
 qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bool may_block)
 {
     mb_autofree uint8_t *buf = NULL;
-    int copied = 0;
 
     while (len > 0) {
         struct qcow2_extent x;
@@ -77,10 +76,9 @@ qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bool m
             rc = copy_extent(q, &x, host, buf, may_block);
         if (rc < 0)
             return rc;
-        copied |= rc;
         offset += x.len;
         host += x.len;
         len -= x.len;
     }
-    return copied;
+    return 0;
 }

@@ -12,8 +12,8 @@
  *
  * Order.  Tables change in memory and reach the file by commits, which flushes
  * ask for.  Whatever moment the power fails at, the file must have no entry
- * that points to a cluster whose count is not there, and no entry that points
- * to a copy that is not there.  A commit therefore writes, each stage with a
+ * that points to a cluster whose count is not there, and none that has replaced
+ * data with a cluster that is not there.  A commit therefore writes, each stage with a
  * barrier (fdatasync) behind it if the next one needs it:
  *
  *   1 counts   2 entries for new blocks of counts   3 L2, and L1 entries of
@@ -21,8 +21,8 @@
  *
  * The reserve makes most barriers unnecessary: clusters are counted in batches
  * ahead of their use and read as zeros.  An entry that points into a batch
- * whose counts have reached the disk needs no barrier, for whatever the disk
- * has of the cluster, nothing or all, is right.  After a crash what was left
+ * whose counts have reached the disk, where the guest saw zeros before, needs no
+ * barrier: whatever the disk has of the cluster, nothing or all, is right.  After a crash what was left
  * of the reserve is lost until the image is checked, nothing else.
  *
  * Letting go.  A cluster that no entry needs any more may still be in the file's
@@ -94,7 +94,7 @@ struct qcow2_rw {
     unsigned n_changed;         /* L2 slots that the file does not have as they are */
     bool eager;                 /* what is told to be done is in the file, see qcow2_keep() */
     bool dirty;                 /* there is something for a commit */
-    bool barrier;               /* an entry needs counts or a copy on the disk before */
+    bool barrier;               /* an entry needs counts or data on the disk before */
 
     struct bk_io *running;      /* allocating operations */
 
@@ -204,7 +204,7 @@ void qcow2_zero(struct bk_image *image, struct bk_io *io);
 /* ---- bk-qcow2-cow.c -------------------------------------------------------------------- */
 
 /* Copy len bytes at guest offset, as they are now, to file offset host, which reads as zeros.
- * Without may_block: -EAGAIN when that would take long. 1 when anything was written, 0, -errno. */
+ * Without may_block: -EAGAIN when that would take long. 0 or -errno. */
 int qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bool may_block) MB_MUST_CHECK;
 
 /* ---- bk-qcow2-commit.c ------------------------------------------------------------------ */

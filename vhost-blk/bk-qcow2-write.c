@@ -170,10 +170,11 @@ end_running(struct qcow2 *q, struct bk_io *io)
 
 /* ---- an allocation ------------------------------------------------------------------------ */
 
-/* How many of the clusters from entry i on, at most max, cannot be written in place; -EIO when the
- * first entry makes no sense. */
+/* How many of the clusters from entry i on, at most max, cannot be written in place, and whether what
+ * they show now may be anything but zeros; -EIO when the first entry makes no sense. */
 static int
-count_needed(const struct qcow2 *q, const struct qcow2_l2 *slot, uint64_t i, uint64_t max, uint64_t *count)
+count_needed(const struct qcow2 *q, const struct qcow2_l2 *slot, uint64_t i, uint64_t max, uint64_t *count,
+             bool *shows_data)
 {
     for (*count = 0; *count < max; ++*count) {
         struct qcow2_place p;
@@ -183,6 +184,8 @@ count_needed(const struct qcow2 *q, const struct qcow2_l2 *slot, uint64_t i, uin
             return rc;
         if (rc < 0 || (p.where == QCOW2_HERE && p.copied))
             break;
+        if (p.where != QCOW2_ZEROS && (p.where != QCOW2_BELOW || q->backing))
+            *shows_data = true;
     }
     return 0;
 }
@@ -198,10 +201,11 @@ begin(struct qcow2 *q, struct bk_io *io)
     uint64_t i = first & ((UINT64_C(1) << q->l2_bits) - 1);
     uint64_t max = MB_MIN(last - first + 1, (UINT64_C(1) << q->l2_bits) - i);
     struct bk_io *other = qcow2_find_running(q, first, max);
-    uint64_t host, n;
+    uint64_t host, n = 0;
     int rc;
 
     a->count = 0;
+    a->ordered = false;
     if (other && other->qcow2.first <= first)
         return qcow2_wait_for(io, other);
     if (other)
@@ -210,7 +214,7 @@ begin(struct qcow2 *q, struct bk_io *io)
     if (rc == -EBUSY)
         return qcow2_await_commit(q, io);
     if (rc == 0)
-        rc = count_needed(q, a->slot, i, max, &n);
+        rc = count_needed(q, a->slot, i, max, &n, &a->ordered);
     if (rc == 0 && n > 0)
         rc = qcow2_take(q, n, &host, &a->count);
     if (rc == -EBUSY)
@@ -236,7 +240,7 @@ finish(struct qcow2 *q, struct bk_io *io)
 
     pthread_mutex_lock(&q->lock);
     if (io->xfer.err == 0) {
-        q->rw->barrier |= a->copied;
+        q->rw->barrier |= a->ordered;
         for (uint64_t k = 0; k < a->count; k++)
             qcow2_l2_replace(q, a->slot, i + k, (a->host + k) << q->cluster_bits | QCOW2_COPIED);
         qcow2_keep(q, a->slot, io);
@@ -289,13 +293,9 @@ copy_edges(struct qcow2 *q, struct bk_io *io, bool may_block)
 
     if (from < io->offset)
         rc = qcow2_copy(q, from, host, io->offset - from, may_block);
-    if (rc > 0)
-        a->copied = true;
     if (rc >= 0 && end < to)
         rc = qcow2_copy(q, end, host + (end - from), to - end, may_block);
-    if (rc > 0)
-        a->copied = true;
-    return MB_MIN(rc, 0);
+    return rc;
 }
 
 static int
@@ -327,7 +327,6 @@ qcow2_allocate(struct qcow2 *q, struct bk_io *io, bool zeros)
     if (status == BK_PENDING || io->xfer.err < 0 || a->count == 0)
         return status;
     a->zeros = zeros;
-    a->copied = false;
     a->data_len = MB_MIN(io->len, ((a->first + a->count) << q->cluster_bits) - io->offset);
     io->xfer.err = copy_edges(q, io, false);
     if (io->xfer.err == -EAGAIN) {

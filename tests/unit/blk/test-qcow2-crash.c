@@ -381,7 +381,7 @@ cut(const struct disk *durable, struct disk *d, unsigned s, unsigned c)
 static unsigned
 cut_everywhere(struct disk *durable, struct disk *d)
 {
-    unsigned every = getenv("MSB_TEST_LONG") ? 1 : n_events / 9 + 1, bad = 0, s = 0;
+    unsigned every = getenv("MSB_TEST_LONG") ? 1 : n_events / 12 + 1, bad = 0, s = 0;
 
     for (unsigned c = 0; c <= n_events && bad < 3; c++) {
         if (c % every == every - 1 || c == n_events)
