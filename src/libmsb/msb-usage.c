@@ -47,8 +47,8 @@ count_directory(MsbHome *home, const char *directory, const char *kind, GHashTab
         g_autofree char *entry = g_build_filename(path, name, NULL);
         guint64 bytes;
 
-        /* Names with a dot in front are ours: locks, what is being made. */
-        if (!g_file_test(entry, G_FILE_TEST_IS_DIR))
+        /* Names with a dot in front are ours: locks, what is being made. A link is another name. */
+        if (!g_file_test(entry, G_FILE_TEST_IS_DIR) || g_file_test(entry, G_FILE_TEST_IS_SYMLINK))
             continue;
         bytes = tree_bytes(entry);
         usage->bytes += bytes;
