@@ -18,7 +18,7 @@
 
 #define MIN_BATCH 8u
 #define MIN_BATCH_BYTES (UINT64_C(256) << 10)
-#define MAX_BATCH_BYTES (UINT64_C(16) << 20)
+#define MAX_BATCH_BYTES (UINT64_C(256) << 20) /* a hole in the file until it is used */
 
 /* ---- reserve ------------------------------------------------------------------------- */
 
@@ -48,7 +48,7 @@ int
 qcow2_fill_reserve(struct qcow2 *q)
 {
     struct qcow2_rw *rw = q->rw;
-    uint64_t want = batch_size(q, rw->taken);
+    uint64_t want = batch_size(q, 4 * rw->taken);
     uint64_t have = 0;
 
     if (rw->taken == 0)
