@@ -8,6 +8,8 @@ from ptysession import Session, done, ok
 uri, domain = sys.argv[1:]
 s = Session(["virsh", "-c", uri, "console", "--force", domain])
 ok(s.expect(rb"Connected to domain"), "virsh console connects", s.seen)
+# virsh says that it is connected first, and drops what was typed when it makes the terminal raw.
+s.becomes_raw()
 s.send(b"\r")
 ok(s.expect(rb"[#$] "), "Enter brings a shell", s.seen)
 s.send(b"echo con$((40 + 2))sole\r")

@@ -62,6 +62,15 @@ class Session:
         self.seen = self.seen[re.search(pattern, self.seen).end():]
         return True
 
+    def becomes_raw(self):
+        """Waits until the program reads the terminal raw: making it so may throw away what was typed before."""
+        end = time.monotonic() + DEADLINE
+        while termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            if time.monotonic() > end:
+                return False
+            select.select([], [], [], 0.02)
+        return True
+
     def send(self, text):
         os.write(self.fd, text)
 
