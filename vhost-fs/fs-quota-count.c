@@ -27,7 +27,7 @@ struct pending {
 
 struct count {
     int root_fd;
-    uint32_t dev_major, dev_minor;
+    struct fs_quota_place place;
     int64_t bytes, inodes;
     struct pending *stack;
     uint32_t n, cap;
@@ -59,18 +59,28 @@ push(struct count *c, uint32_t parent, const char *name)
 /* ---- inodes with several names ------------------------------------------------------------ */
 
 static void
-place(uint64_t *set, size_t cap, uint64_t ino)
+place(uint64_t *set, size_t cap, uint64_t id)
 {
-    size_t i = (size_t)(ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (cap - 1);
+    size_t i = (size_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (cap - 1);
 
     while (set[i])
         i = (i + 1) & (cap - 1);
-    set[i] = ino;
+    set[i] = id;
 }
 
-/* 1 when ino was not there before, 0 when it was, or -errno. */
+/* What tells the files of a share apart; their numbers alone do not where overlayfs joins filesystems. */
+static uint64_t
+identity(const struct statx *stx)
+{
+    uint64_t device = (uint64_t)stx->stx_dev_major << 32 | stx->stx_dev_minor;
+    uint64_t id = stx->stx_ino ^ device * UINT64_C(0xbf58476d1ce4e5b9);
+
+    return id ? id : 1;
+}
+
+/* 1 when id was not there before, 0 when it was, or -errno. */
 static int
-first_time(struct count *c, uint64_t ino)
+first_time(struct count *c, uint64_t id)
 {
     size_t i;
 
@@ -88,12 +98,12 @@ first_time(struct count *c, uint64_t ino)
         c->links = set;
         c->cap_links = cap;
     }
-    for (i = (size_t)(ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (c->cap_links - 1); c->links[i];
+    for (i = (size_t)(id * UINT64_C(0x9e3779b97f4a7c15) >> 20) & (c->cap_links - 1); c->links[i];
          i = (i + 1) & (c->cap_links - 1)) {
-        if (c->links[i] == ino)
+        if (c->links[i] == id)
             return 0;
     }
-    c->links[i] = ino;
+    c->links[i] = id;
     c->n_links++;
     return 1;
 }
@@ -132,10 +142,10 @@ count_one(struct count *c, int dfd, const char *name, uint32_t parent)
 
     if (statx(dfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, FS_QUOTA_STATX, &stx) < 0)
         return errno == ENOENT ? 0 : -errno;
-    if (stx.stx_dev_major != c->dev_major || stx.stx_dev_minor != c->dev_minor)
+    if (!fs_quota_is_at(&c->place, &stx))
         return 0;
     if (!S_ISDIR(stx.stx_mode) && stx.stx_nlink > 1)
-        r = first_time(c, stx.stx_ino);
+        r = first_time(c, identity(&stx));
     if (r <= 0)
         return r;
     c->bytes += fs_quota_allocated(&stx);
@@ -176,8 +186,7 @@ fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes)
 
     if (r < 0)
         return r;
-    c.dev_major = stx.stx_dev_major;
-    c.dev_minor = stx.stx_dev_minor;
+    c.place = fs_quota_place_of(&stx);
     c.bytes = fs_quota_allocated(&stx);
     c.inodes = 1;
     r = push(&c, NO_PARENT, "");

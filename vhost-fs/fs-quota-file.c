@@ -389,8 +389,7 @@ open_account(struct fs_quota *q, const struct fs_quota_config *config, char *err
 
     if (r < 0)
         return fs_fail(err, r, "quota");
-    q->dev_major = root.stx_dev_major;
-    q->dev_minor = root.stx_dev_minor;
+    q->place = fs_quota_place_of(&root);
     r = snprintf(path, sizeof(path), "%s/%x-%llu.quota", config->dir, root.stx_dev_major << 20 | root.stx_dev_minor,
                  (unsigned long long)root.stx_ino);
     if (r < 0 || (size_t)r >= sizeof(path))

@@ -57,25 +57,52 @@ struct fs_quota_map {
 
 struct fs_quota_limbo;
 
+/* Where the share is.  On overlayfs a file's device number may be the layer's that it is in, so that the
+ * device of the shared directory does not tell what is below it: the mount does, on kernels that name it. */
+struct fs_quota_place {
+    uint64_t mount;             /* 0: not known */
+    uint32_t dev_major, dev_minor;
+};
+
 struct fs_quota {
     struct fs *fs;
     struct fs_quota_map *map;
     struct fs_quota_slot *slot;
     uint32_t slot_no;
     int fd, root_fd;            /* the account; the shared directory, not O_PATH */
-    uint32_t dev_major, dev_minor;
+    struct fs_quota_place place;
     uint64_t bytes, inodes;     /* limits; UINT64_MAX: none */
     uint32_t block;
     struct fs_quota_limbo *limbo;
 };
 
 /* What settling needs to know of a file. */
-#define FS_QUOTA_STATX (STATX_BLOCKS | STATX_INO | STATX_NLINK | STATX_BTIME | STATX_TYPE | STATX_SIZE)
+#define FS_QUOTA_STATX (STATX_BLOCKS | STATX_INO | STATX_NLINK | STATX_BTIME | STATX_TYPE | STATX_SIZE | \
+                         STATX_MNT_ID)
 int fs_quota_statx(int fd, struct statx *stx) MB_MUST_CHECK;
 static inline int64_t
 fs_quota_allocated(const struct statx *stx)
 {
     return (int64_t)(stx->stx_blocks * 512);
+}
+
+static inline struct fs_quota_place
+fs_quota_place_of(const struct statx *stx)
+{
+    return (struct fs_quota_place){
+        .mount = stx->stx_mask & STATX_MNT_ID ? stx->stx_mnt_id : 0,
+        .dev_major = stx->stx_dev_major,
+        .dev_minor = stx->stx_dev_minor,
+    };
+}
+
+/* True when what stx tells of is in the same filesystem. */
+static inline bool
+fs_quota_is_at(const struct fs_quota_place *place, const struct statx *stx)
+{
+    struct fs_quota_place p = fs_quota_place_of(stx);
+
+    return (p.mount && p.mount == place->mount) || (p.dev_major == place->dev_major && p.dev_minor == place->dev_minor);
 }
 
 /* fs-quota-file.c */

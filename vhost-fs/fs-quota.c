@@ -91,12 +91,6 @@ tag_of(const struct statx *stx)
     return h ? h : 1;
 }
 
-static bool
-is_counted(const struct fs_quota *q, const struct statx *stx)
-{
-    return stx->stx_dev_major == q->dev_major && stx->stx_dev_minor == q->dev_minor;
-}
-
 static pthread_mutex_t *
 lock_bucket(struct fs_quota *q, uint32_t bucket)
 {
@@ -125,7 +119,7 @@ entry_get(struct fs_quota *q, int fd)
     uint32_t bucket, i;
     uint64_t tag;
 
-    if (fs_quota_statx(fd, &stx) < 0 || !is_counted(q, &stx))
+    if (fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
         return 0;
     tag = tag_of(&stx);
     bucket = (uint32_t)(tag % FS_QUOTA_BUCKETS);
@@ -280,7 +274,7 @@ fs_quota_new(struct fs_quota_op *op, int fd)
     struct statx stx;
     uint32_t entry;
 
-    if (!q || fs_quota_statx(fd, &stx) < 0 || !is_counted(q, &stx))
+    if (!q || fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
         return;
     entry = entry_get(q, fd);
     atomic_fetch_add(&q->map->used, fs_quota_allocated(&stx));

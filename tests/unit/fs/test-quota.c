@@ -9,11 +9,13 @@
 #include <ftw.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -504,6 +506,77 @@ test_killed(void)
     ft_free(t);
 }
 
+/* ---- overlayfs ---------------------------------------------------------------------------------------------- */
+
+/* An overlay of a tmpfs and of a directory on another filesystem at host_dir, for this process alone. */
+static int
+mount_overlay(void)
+{
+    bool root = geteuid() == 0;
+    char options[3 * 4096 + 64];
+
+    if (unshare(root ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) < 0 ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("lower", ft_subdir("lower"), "tmpfs", 0, NULL) < 0)
+        return -errno;
+    fclose(fopen(ft_path("lower/below"), "w"));
+    snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s%s", ft_path("lower"), ft_subdir("upper"),
+             ft_subdir("work"), root ? "" : ",userxattr");
+    return mount("overlay", host_dir, "overlay", 0, options) < 0 ? -errno : 0;
+}
+
+/* The limit, and the account, in the mount namespace of this process. */
+static int
+fill_overlay(void)
+{
+    struct fuse_entry_out e = {0};
+    uint64_t fh, written = 0;
+    struct stat dir, file;
+    struct ft *t;
+    int r;
+
+    t = start(4 * MIB, 100000, false);
+    ft_create(t, FUSE_ROOT_ID, "f", O_RDWR, 0644, &e, &fh);
+    if (stat(host_dir, &dir) < 0 || stat(ft_path("share/f"), &file) < 0 || dir.st_dev == file.st_dev) {
+        tap_diag("the file has the directory's device number: this tests nothing");
+        return 2;
+    }
+    while (written < 8 * MIB && (r = ft_write(t, e.nodeid, fh, written, block, 65536, 0)) > 0)
+        written += (unsigned)r;
+    if (written > 4 * MIB || r != -ENOSPC) {
+        tap_diag("%llu bytes were written, then %d", (unsigned long long)written, r);
+        return 1;
+    }
+    if (!usage_is_true(t, "overlay"))
+        return 1;
+    ft_free(t);
+    t = start(4 * MIB, 100000, true);
+    return !usage_is_true(t, "overlay, counted anew");
+}
+
+/* There the device numbers of a share's files need not be its own. */
+static void
+test_overlay(void)
+{
+    int status = 0, r;
+    pid_t pid;
+
+    prepare();
+    pid = fork();
+    if (pid == 0) {
+        r = mount_overlay();
+        if (r < 0)
+            tap_diag("overlay: %s", strerror(-r));
+        r = r < 0 ? 77 : fill_overlay();
+        fflush(stdout);
+        _exit(r);
+    }
+    waitpid(pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        tap_skip("the limit holds on overlayfs", "no overlay can be mounted here");
+    else
+        eq_int(status, 0, "the limit holds on overlayfs");
+}
+
 int
 main(void)
 {
@@ -520,5 +593,6 @@ main(void)
     test_two();
     test_open_elsewhere();
     test_killed();
+    test_overlay();
     return tap_done();
 }
