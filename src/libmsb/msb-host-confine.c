@@ -29,6 +29,14 @@ stage_applied(JsonObject *object, const char *stage)
     return state && JSON_NODE_HOLDS_VALUE(state) && g_strcmp0(json_node_get_string(state), "applied") == 0;
 }
 
+/* The bounding set matters to who may gain capabilities from files: nobody, with no_new_privs.  Only the privileged can
+ * empty it. */
+static gboolean
+stage_matters(JsonObject *object, const char *stage)
+{
+    return strcmp(stage, "bounding") != 0 || !stage_applied(object, "no_new_privs");
+}
+
 char *
 msb_host_describe_confinement(const char *json, gboolean *complete, GError **error)
 {
@@ -46,7 +54,8 @@ msb_host_describe_confinement(const char *json, gboolean *complete, GError **err
     for (guint i = 0; stages[i]; i++) {
         GString *which = stage_applied(object, stages[i]) ? applied : missing;
 
-        g_string_append_printf(which, "%s%s", which->len ? ", " : "", stages[i]);
+        if (which == applied || stage_matters(object, stages[i]))
+            g_string_append_printf(which, "%s%s", which->len ? ", " : "", stages[i]);
     }
     *complete = missing->len == 0;
     if (*complete)

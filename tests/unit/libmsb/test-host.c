@@ -26,6 +26,14 @@ test_describe(void)
     g_assert_false(complete);
     g_assert_cmpstr(all, ==, "fds, no_new_privs, bounding, capabilities, seccomp; not wholly: landlock");
     g_free(all);
+    /* As for everybody but root. */
+    all = msb_host_describe_confinement("{\"fds\": {\"state\": \"applied\"}, \"no_new_privs\": {\"state\": \"applied\"}, "
+                                        "\"bounding\": {\"state\": \"refused\", \"error\": 1}, \"capabilities\": "
+                                        "{\"state\": \"applied\"}, \"landlock\": {\"state\": \"applied\"}, "
+                                        "\"seccomp\": {\"state\": \"applied\"}}", &complete, &error);
+    g_assert_true(complete);
+    g_assert_cmpstr(all, ==, "fds, no_new_privs, capabilities, landlock, seccomp");
+    g_free(all);
     all = msb_host_describe_confinement("{\"seccomp\": 3, \"fds\": {\"state\": [1]}}", &complete, &error);
     g_assert_false(complete);
     g_assert_cmpstr(all, ==, "nothing; not wholly: fds, no_new_privs, bounding, capabilities, landlock, seccomp");
