@@ -19,6 +19,7 @@ static void
 device_free(MsbDevice *device)
 {
     g_free(device->id);
+    g_free(device->target);
     g_free(device->socket);
     g_strfreev(device->argv);
     g_free(device);

@@ -214,8 +214,9 @@ add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mo
         add_disk(plan, in, id, mount->source, mount->format, mount->readonly);
         break;
     case MSB_MOUNT_TMPFS:
-        break;
+        return;
     }
+    ((MsbDevice *)g_ptr_array_index(plan->devices, plan->devices->len - 1))->target = g_strdup(mount->target);
 }
 
 gboolean

@@ -22,6 +22,7 @@ typedef enum { MSB_DEVICE_BLK, MSB_DEVICE_FS } MsbDeviceKind;
 typedef struct {
     MsbDeviceKind kind;
     char *id;          /* serial of a disk (<= 20 bytes), tag of a filesystem (<= 36): "layers", "upper", "m0" */
+    char *target;      /* of a mount, its place in the guest, for messages; otherwise NULL */
     char *socket;      /* vhost-user socket, in the run directory */
     char **argv;       /* back-end program and its arguments, --socket-path included */
     gboolean readonly;

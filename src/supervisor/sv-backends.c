@@ -52,6 +52,13 @@ struct SvBackends {
     guint kill_timer;
 };
 
+/* What a user knows the device by. */
+static const char *
+called(const Backend *b)
+{
+    return b->device->target ? b->device->target : b->device->id;
+}
+
 /* ---- one line at a time from standard error ------------------------------------------------ */
 
 static void
@@ -222,7 +229,7 @@ sv_backends_start(SvBackends *all, GError **error)
         Backend *b = g_ptr_array_index(all->list, i);
 
         if (!start(b, error)) {
-            g_prefix_error(error, "cannot start the back-end of '%s': ", b->device->id);
+            g_prefix_error(error, "cannot start the back-end of '%s': ", called(b));
             return FALSE;
         }
     }
@@ -259,10 +266,10 @@ report_end(Backend *b, int status)
     SvBackends *all = b->all;
 
     if (b->ready && status == 0)
-        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of '%s' left", kind_name(b), b->device->id);
+        g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of '%s' left", kind_name(b), called(b));
     else
         g_set_error(&error, MSB_ERROR, MSB_ERROR_FAILED, "the %s back-end of '%s' %s: %s%s%s", kind_name(b),
-                    b->device->id, b->ready ? "died" : "did not come up", how, b->last_line ? ": " : "",
+                    called(b), b->ready ? "died" : "did not come up", how, b->last_line ? ": " : "",
                     b->last_line ? b->last_line : "");
     all->failed = TRUE;
     all->funcs->failed(error, b->ready && status == 0, all->data);
@@ -313,7 +320,7 @@ child_ended(gint fd, GIOCondition condition, gpointer data)
     } else if (may_restart(b)) {
         g_autofree char *how = msb_process_describe_status(status);
 
-        sv_warn("the back-end of '%s' ended (%s), starting it again (%u of %u)", b->device->id, how, b->restarts,
+        sv_warn("the back-end of '%s' ended (%s), starting it again (%u of %u)", called(b), how, b->restarts,
                 SV_RESTARTS_MAX);
         if (!start(b, &error)) {
             sv_warn("%s", error->message);

@@ -185,6 +185,8 @@ test_mounts(Fixture *f, gconstpointer data)
                             "--blk-file=HOME/volumes/big/disk.raw --format=raw --read-only");
     assert_argv(f, plan, 2, "/libexec/msb-vhost-fs --socket-path=RUN/m0.sock --tag=m0 --shared-file=/etc/passwd "
                             "--read-only --stat-virt=strict --map-owner=1000:100");
+    g_assert_cmpstr(device(plan, 2)->target, ==, boot->mounts[4].target);
+    g_assert_null(device(plan, 1)->target);
     assert_argv(f, plan, 3, "/libexec/msb-vhost-fs --socket-path=RUN/m1.sock --tag=m1 "
                             "--shared-dir=HOME/volumes/data --stat-virt=strict --host-perms=mirror --uid=5 --gid=6 "
                             "--quota-dir=HOME/volumes/.quota --quota=1073741824");

@@ -51,6 +51,7 @@ device_free(gpointer data)
     MsbDevice *device = data;
 
     g_free(device->id);
+    g_free(device->target);
     g_strfreev(device->argv);
     g_free(device);
 }
@@ -166,12 +167,13 @@ static void
 test_does_not_come_up(Test *t, gconstpointer data G_GNUC_UNUSED)
 {
     add(t, MSB_DEVICE_FS, "good", SERVE);
-    add(t, MSB_DEVICE_BLK, "bad", "echo 'cannot open the thing' >&2; exit 3");
+    add(t, MSB_DEVICE_BLK, "m0", "echo 'cannot open the thing' >&2; exit 3");
+    ((MsbDevice *)g_ptr_array_index(t->plan.devices, 1))->target = g_strdup("/data");
     start(t);
     WAIT_FOR(t->failure);
     g_assert_false(t->ready);
     g_assert_cmpstr(t->failure, ==,
-                    "the disk back-end of 'bad' did not come up: exit status 3: cannot open the thing");
+                    "the disk back-end of '/data' did not come up: exit status 3: cannot open the thing");
 }
 
 static void
