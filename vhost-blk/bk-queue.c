@@ -1,18 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The loop of one queue, on its worker thread: take what is there, hand over
- * what could not be done at once, tell the driver, look for more for a moment,
- * sleep.
- *
- * Looking for more (polling) saves the driver a kick and us a wake-up when the
- * next request follows soon.  How long it lasts follows what happens: doubled,
- * up to the limit, when work came shortly after the thread went to sleep;
- * halved when it stayed away longer than the limit.  A disk that is asked
- * rarely is not polled at all.
- *
- * Where somebody else wants the processor (the search was interrupted, or work
- * comes just after a search in vain, again and again), polling takes from the
- * driver what it wants to give: then it rests, each time twice as long.
+ * One queue, on its worker thread (vh-pump.h): take what is there, hand over
+ * what could not be done at once.
  *
  * The pool has one request per ring entry.  Their segment lists are mapped,
  * not allocated: only what requests really use becomes memory.
@@ -21,51 +10,23 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
-
-#include "mb-cleanup.h"
 
 #include "bk-req.h"
+#include "vh-pump.h"
 
-#define POLL_MIN_NS 4000u
-#define POLL_MAX_VAIN 4u
-#define POLL_GAP_NS 20000u        /* a step of the search that took longer was interrupted */
-#define REST_MIN_NS 20000000u
-#define REST_MAX_NS 640000000u
-#define TURN_NS 5000000u   /* after this long the worker's loop gets a turn */
 #define NOTIFY_EVERY 4u    /* completions kept from the driver at most while requests are taken */
 
 struct bk_queue {
     struct bk_dev *dev;
     struct vh_queue *vq;
-    struct vh_loop *loop;
+    struct vh_pump pump;
     struct bk_engine *engine;
-    int again_fd;               /* written to come back after a turn of the loop */
-    bool starved;               /* the ring has requests, the pool had none */
-    unsigned completed;         /* since the driver was told */
-
-    uint32_t poll_ns;
-    unsigned vain;              /* searches of full length in a row that found nothing */
-    uint64_t rest_ns, rest_until; /* no polling before, and how long it was */
-    uint64_t slept_at;          /* 0: did not sleep since */
 
     unsigned n_reqs;
     struct bk_req *reqs, *free;
     struct iovec *iov;
 };
-
-static inline void
-cpu_relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
 
 struct vh_queue *
 bk_queue_vq(struct bk_queue *bq)
@@ -96,7 +57,7 @@ bk_queue_put(struct bk_queue *bq, struct bk_req *req)
 {
     req->next = bq->free;
     bq->free = req;
-    bq->completed++;
+    vh_pump_pushed(&bq->pump);
 }
 
 static void
@@ -116,20 +77,13 @@ handle(struct bk_queue *bq, struct bk_req *req)
     }
 }
 
-static void
-notify(struct bk_queue *bq)
-{
-    bq->completed = 0;
-    vh_queue_notify(bq->vq);
-}
-
 /* Take everything that is available. */
-static void
-burst(struct bk_queue *bq)
+static bool
+burst(void *opaque)
 {
+    struct bk_queue *bq = opaque;
     struct bk_req *req;
 
-    bq->starved = false;
     while ((req = take_free(bq))) {
         if (vh_queue_pop(bq->vq, &req->vq) <= 0) {
             req->next = bq->free;
@@ -137,112 +91,31 @@ burst(struct bk_queue *bq)
             break;
         }
         handle(bq, req);
-        if (bq->completed >= NOTIFY_EVERY)
-            notify(bq);
     }
-    if (!req)
-        bq->starved = true;
     bk_engine_submit(bq->engine);
-    notify(bq);
+    return req != NULL;
 }
 
-/* ---- polling --------------------------------------------------------------------------- */
-
-/* No polling for a while. */
+/* Transfers that finished meanwhile. */
 static void
-rest(struct bk_queue *bq, uint64_t now)
+idle(void *opaque)
 {
-    bool again = now < bq->rest_until + bq->rest_ns;
+    struct bk_queue *bq = opaque;
 
-    bq->rest_ns = again ? MB_MIN(2 * bq->rest_ns, REST_MAX_NS) : REST_MIN_NS;
-    bq->rest_until = now + bq->rest_ns;
-    bq->poll_ns = 0;
-    bq->vain = 0;
-}
-
-/* How long to look next time, from how long the thread slept now. */
-static void
-adapt(struct bk_queue *bq, uint64_t now)
-{
-    uint64_t slept = now - bq->slept_at;
-    uint32_t max = bq->dev->set.poll_max_ns;
-
-    if (bq->slept_at == 0 || now < bq->rest_until)
-        return;
-    bq->slept_at = 0;
-    if (bq->vain >= POLL_MAX_VAIN) {
-        rest(bq, now);
-    } else if (slept <= max) {
-        bq->poll_ns = MB_MIN(max, MB_MAX(POLL_MIN_NS, bq->poll_ns * 2));
-    } else {
-        bq->poll_ns = bq->poll_ns / 2 < POLL_MIN_NS ? 0 : bq->poll_ns / 2;
-        bq->vain = 0;
-    }
-}
-
-/* New requests or finished transfers, in about a microsecond of looking. */
-static bool
-look_briefly(struct bk_queue *bq)
-{
-    for (unsigned i = 0; i < 16; i++) {
-        if (vh_queue_ready(bq->vq))
-            return true;
-        cpu_relax();
-    }
-    if (bk_engine_pending(bq->engine) && bk_engine_poll(bq->engine)) {
+    if (bk_engine_pending(bq->engine) && bk_engine_poll(bq->engine))
         bk_engine_submit(bq->engine);
-        notify(bq);
-    }
-    return false;
 }
 
-/* Look for new requests for a moment; true if there are some. Completions are delivered meanwhile. */
-static bool
-look(struct bk_queue *bq)
-{
-    uint64_t now, last, until;
-
-    if (bq->poll_ns == 0)
-        return false;
-    now = bk_now_ns();
-    until = now + bq->poll_ns;
-    do {
-        if (look_briefly(bq)) {
-            bq->vain = 0;
-            return true;
-        }
-        last = now;
-        now = bk_now_ns();
-        if (now - last > POLL_GAP_NS) {
-            rest(bq, now);
-            return vh_queue_ready(bq->vq);
-        }
-    } while (now < until);
-    bq->vain += bq->poll_ns == bq->dev->set.poll_max_ns;
-    return false;
-}
+static const struct vh_pump_ops pump_ops = {
+    .burst = burst,
+    .idle = idle,
+    .notify_every = NOTIFY_EVERY,
+};
 
 void
 bk_queue_process(struct bk_queue *bq)
 {
-    uint64_t now = bk_now_ns();
-    uint64_t turn_end = now + TURN_NS;
-
-    adapt(bq, now);
-    do {
-        vh_queue_disable_kick(bq->vq);
-        do {
-            burst(bq);
-            if (vh_queue_is_broken(bq->vq))
-                return;
-            if (bk_now_ns() > turn_end) {
-                eventfd_write(bq->again_fd, 1);
-                return;
-            }
-        } while (!bq->starved && look(bq));
-        /* Without a free request new ones can wait: those that complete come back here. */
-    } while (vh_queue_enable_kick(bq->vq) && !bq->starved);
-    bq->slept_at = bk_now_ns();
+    vh_pump_run(&bq->pump);
 }
 
 /* Completions were delivered outside of bk_queue_process(). */
@@ -251,19 +124,7 @@ on_burst_end(void *opaque)
 {
     struct bk_queue *bq = opaque;
 
-    notify(bq);
-    if (bq->starved && bq->free)
-        eventfd_write(bq->again_fd, 1);
-}
-
-static void
-on_again(void *data, uint32_t events)
-{
-    struct bk_queue *bq = data;
-    eventfd_t value;
-
-    eventfd_read(bq->again_fd, &value);
-    bk_queue_process(bq);
+    vh_pump_flush(&bq->pump);
 }
 
 /* ---- life ----------------------------------------------------------------------------- */
@@ -298,7 +159,6 @@ queue_free(struct bk_queue *bq)
     if (bq->iov)
         munmap(bq->iov, (size_t)bq->n_reqs * VH_REQ_MAX_IOV * sizeof(struct iovec));
     free(bq->reqs);
-    mb_close(bq->again_fd);
     free(bq);
 }
 
@@ -316,18 +176,12 @@ bk_queue_start(struct bk_dev *dev, struct vh_queue *vq, struct vh_loop *loop)
         return -ENOMEM;
     bq->dev = dev;
     bq->vq = vq;
-    bq->loop = loop;
     bq->engine = dev->engines[index];
     bq->n_reqs = vh_queue_size(vq);
-    bq->again_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    rc = bq->again_fd < 0 ? -errno : make_pool(bq);
+    vh_pump_init(&bq->pump, &pump_ops, bq, vq, dev->set.poll_max_ns);
+    rc = make_pool(bq);
     if (rc == 0)
-        rc = vh_loop_add(loop, bq->again_fd, EPOLLIN, on_again, bq);
-    if (rc == 0) {
         rc = bk_engine_attach(bq->engine, loop, on_burst_end, bq);
-        if (rc < 0)
-            vh_loop_del(loop, bq->again_fd);
-    }
     if (rc < 0) {
         queue_free(bq);
         return rc;
@@ -342,7 +196,6 @@ bk_queue_stop(struct bk_queue *bq)
 {
     bk_engine_detach(bq->engine);
     vh_queue_notify(bq->vq);
-    vh_loop_del(bq->loop, bq->again_fd);
     vh_queue_set_data(bq->vq, NULL);
     bq->dev->queues[vh_queue_index(bq->vq)] = NULL;
     queue_free(bq);

@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "mb-cleanup.h"
@@ -52,10 +51,8 @@ struct vh_loop {
     pthread_t thread;
     bool has_thread;
 
-    /* Busy polling before the loop blocks. */
-    bool (*poll)(void *data);
-    void *poll_data;
-    uint64_t poll_max_ns, poll_ns;
+    void (*deferred)(void *data); /* to run after the next look at the descriptors, or NULL */
+    void *deferred_data;
 };
 
 struct vh_loop *
@@ -238,69 +235,23 @@ vh_loop_call(struct vh_loop *loop, void (*fn)(void *data), void *data)
     pthread_mutex_unlock(&loop->lock);
 }
 
-/* ---- busy polling ---------------------------------------------------------------- */
-
-static uint64_t
-now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
-
 void
-vh_loop_set_poll(struct vh_loop *loop, bool (*poll)(void *data), void *data, unsigned max_us)
+vh_loop_defer(struct vh_loop *loop, void (*fn)(void *data), void *data)
 {
-    loop->poll = max_us ? poll : NULL;
-    loop->poll_data = data;
-    loop->poll_max_ns = (uint64_t)max_us * 1000;
-    loop->poll_ns = 0;
-}
-
-/* Poll for as long as it lately paid; true when something was done. */
-static bool
-busy_poll(struct vh_loop *loop)
-{
-    uint64_t end;
-
-    if (!loop->poll || loop->poll_ns == 0)
-        return false;
-    end = now_ns() + loop->poll_ns;
-    do {
-        if (loop->poll(loop->poll_data))
-            return true;
-    } while (!atomic_load_explicit(&loop->quit, memory_order_relaxed) && now_ns() < end);
-    return false;
-}
-
-/* The loop blocked for blocked_ns: would polling have caught it?  Grow if a little
- * more would have, give it up if even the maximum would not. */
-static void
-adapt_poll(struct vh_loop *loop, uint64_t blocked_ns)
-{
-    if (blocked_ns <= loop->poll_max_ns)
-        loop->poll_ns = MB_MIN(MB_MAX(loop->poll_ns * 2, 4000), loop->poll_max_ns);
-    else
-        loop->poll_ns = 0;
+    loop->deferred = fn;
+    loop->deferred_data = data;
 }
 
 /* ---- running ------------------------------------------------------------------------ */
 
-static int
-wait_events(struct vh_loop *loop, struct epoll_event *events, int timeout_ms)
+static void
+run_deferred(struct vh_loop *loop)
 {
-    uint64_t before;
-    int n;
+    void (*fn)(void *data) = loop->deferred;
 
-    if (!loop->poll)
-        return epoll_wait(loop->epoll_fd, events, BATCH, timeout_ms);
-    if (busy_poll(loop))
-        return epoll_wait(loop->epoll_fd, events, BATCH, 0);
-    before = now_ns();
-    n = epoll_wait(loop->epoll_fd, events, BATCH, timeout_ms);
-    adapt_poll(loop, now_ns() - before);
-    return n;
+    loop->deferred = NULL;
+    if (fn)
+        fn(loop->deferred_data);
 }
 
 static void
@@ -329,6 +280,7 @@ int
 vh_loop_step(struct vh_loop *loop, int timeout_ms)
 {
     struct epoll_event events[BATCH];
+    bool deferred = loop->deferred;
     int n;
 
     if (MB_UNLIKELY(!loop->has_thread || !pthread_equal(loop->thread, pthread_self()))) {
@@ -339,10 +291,12 @@ vh_loop_step(struct vh_loop *loop, int timeout_ms)
     }
     if (atomic_load(&loop->quit))
         return 1;
-    n = wait_events(loop, events, timeout_ms);
+    n = epoll_wait(loop->epoll_fd, events, BATCH, deferred ? 0 : timeout_ms);
     if (n < 0)
         return errno == EINTR ? (int)atomic_load(&loop->quit) : -errno;
     dispatch(loop, events, n);
+    if (deferred && !atomic_load(&loop->quit))
+        run_deferred(loop);
     return atomic_load(&loop->quit);
 }
 

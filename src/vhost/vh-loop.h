@@ -36,12 +36,9 @@ void vh_loop_quit(struct vh_loop *loop);
  * other thread; on the loop's own thread it is a plain call. */
 void vh_loop_call(struct vh_loop *loop, void (*fn)(void *data), void *data);
 
-/*
- * Busy polling: before the loop blocks, poll(data) is called again and again
- * for up to max_us microseconds; it returns true when it found something and
- * dealt with it.  How long is adapted to what lately paid, down to not at all.
- * max_us 0 turns it off.  On the loop's thread.
- */
-void vh_loop_set_poll(struct vh_loop *loop, bool (*poll)(void *data), void *data, unsigned max_us);
+/* Run fn(data) once, after the loop has looked at its descriptors the next time, which it then
+ * does without waiting.  One at a time: a second call before it ran replaces the first.  On
+ * the loop's thread. */
+void vh_loop_defer(struct vh_loop *loop, void (*fn)(void *data), void *data);
 
 #endif

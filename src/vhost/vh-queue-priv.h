@@ -59,6 +59,7 @@ struct vh_queue {
     pthread_t thread;
     struct vh_loop *loop;
     bool kick_watched;
+    bool again;                              /* process() is to be called after a turn of the loop */
 };
 
 /* Fields of the rings: one access each, in the byte order of virtio 1. */

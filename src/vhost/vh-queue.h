@@ -78,15 +78,18 @@ void vh_queue_notify(struct vh_queue *q);
  * the driver not to bother; vh_queue_enable_kick() asks for kicks again and
  * returns true if requests slipped in meanwhile, in which case the caller has
  * to process once more.  The worker calls vh_queue_enable_kick() after process()
- * and processes again as long as requests are taken, so process() needs neither;
- * a device that leaves requests in the ring because it has no room for them has
- * to call it when it takes up popping again by itself.
+ * and processes again as long as requests are taken, unless vh_queue_again() asked
+ * for that to wait; so process() needs neither.
  */
 void vh_queue_disable_kick(struct vh_queue *q);
 bool vh_queue_enable_kick(struct vh_queue *q) MB_MUST_CHECK;
 
 /* True if the available ring has something, without taking it (for polling). */
 bool vh_queue_ready(const struct vh_queue *q);
+
+/* Have the worker call process() again after its loop dealt with other events: for a device that
+ * could not take everything, or took enough for a turn. */
+void vh_queue_again(struct vh_queue *q);
 
 /* Mark the queue broken after a protocol violation found in a request; logs
  * once, tells the front-end through the err eventfd. */

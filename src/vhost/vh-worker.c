@@ -29,8 +29,16 @@ struct start {
     int result;
 };
 
-/* Process until the ring is empty.  A device that takes nothing although there is
- * something waits for an event of its own; it will be back without a kick. */
+static void
+unwatch_kick(struct vh_queue *q)
+{
+    if (q->kick_watched)
+        vh_loop_del(q->loop, q->kick_fd);
+    q->kick_watched = false;
+}
+
+/* Process until the ring is empty, or the device wants to go on later.  One that takes
+ * nothing although there is something waits for an event of its own, and asks then. */
 static void
 process(struct vh_queue *q)
 {
@@ -39,21 +47,32 @@ process(struct vh_queue *q)
     unsigned resubmit;
     bool more;
 
+    q->again = false;
     do {
         avail = q->last_avail;
         resubmit = q->next_resubmit;
         ops->process(q->dev->opaque, q);
         vh_queue_notify(q);
         more = vh_queue_enable_kick(q);
-    } while (more && (avail != q->last_avail || resubmit != q->next_resubmit));
+    } while (more && !q->again && (avail != q->last_avail || resubmit != q->next_resubmit));
+    if (q->broken)
+        unwatch_kick(q);
 }
 
 static void
-unwatch_kick(struct vh_queue *q)
+process_again(void *data)
 {
-    if (q->kick_watched)
-        vh_loop_del(q->loop, q->kick_fd);
-    q->kick_watched = false;
+    struct vh_queue *q = data;
+
+    if (!q->broken)
+        process(q);
+}
+
+void
+vh_queue_again(struct vh_queue *q)
+{
+    q->again = true;
+    vh_loop_defer(q->loop, process_again, q);
 }
 
 /* Watched edge-triggered: each kick is an event, so the eventfd need not be
@@ -65,10 +84,10 @@ on_kick(void *data, uint32_t events)
 
     if (events & (EPOLLHUP | EPOLLERR))
         vh_queue_break(q, "the kick descriptor is no eventfd");
-    if (!q->broken)
-        process(q);
     if (q->broken)
         unwatch_kick(q);
+    else
+        process(q);
 }
 
 static void *
@@ -89,8 +108,6 @@ worker(void *data)
     if (r < 0)
         return NULL;
     process(q);
-    if (q->broken)
-        unwatch_kick(q);
     r = vh_loop_run(q->loop);
     if (r < 0)
         mb_error("%s: queue %u: event loop: %s", ops->name, q->index, strerror(-r));

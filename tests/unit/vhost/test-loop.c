@@ -156,63 +156,54 @@ test_quit_in_handler(void)
     vh_loop_free(loop);
 }
 
-struct polled {
-    atomic_uint ready, found, asked;
+struct deferred {
+    int fd;
+    unsigned ticks, ran, ticks_before;
 };
 
-static bool
-poll_it(void *data)
+static void
+later(void *data)
 {
-    struct polled *p = data;
+    struct deferred *d = data;
 
-    p->asked++;
-    if (!p->ready)
-        return false;
-    p->ready = 0;
-    p->found++;
-    return true;
+    d->ran++;
+    d->ticks_before = d->ticks;
 }
 
 static void
 tick(void *data, uint32_t events)
 {
+    struct deferred *d = data;
     uint64_t v;
 
-    if (read(*(int *)data, &v, sizeof(v)) != sizeof(v))
-        return;
+    if (read(d->fd, &v, sizeof(v)) == sizeof(v))
+        d->ticks++;
+    vh_loop_defer(loop, later, d);
 }
 
 static void
-test_polling(void)
+test_defer(void)
 {
-    struct polled p = {0};
+    struct deferred d = {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     uint64_t one = 1;
-    unsigned asked;
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), i;
 
     loop = vh_loop_new();
-    if (vh_loop_add(loop, fd, EPOLLIN, tick, &fd) < 0)
+    if (vh_loop_add(loop, d.fd, EPOLLIN, tick, &d) < 0 || write(d.fd, &one, 8) != 8)
         return;
-    vh_loop_set_poll(loop, poll_it, &p, 1000);
-    /* Events that come at once make it poll. */
-    for (i = 0; i < 5; i++) {
-        if (write(fd, &one, 8) != 8)
-            return;
-        vh_loop_step(loop, 1000);
-    }
-    p.ready = 1;
+    vh_loop_step(loop, 1000);
+    eq_int(d.ran, 0, "what a handler defers does not run in the same step");
+    if (write(d.fd, &one, 8) != 8)
+        return;
+    vh_loop_step(loop, -1);
+    eq_int(d.ran, 1, "but in the next");
+    eq_int(d.ticks_before, 2, "after the handlers of that");
     vh_loop_step(loop, 0);
-    eq_int(p.found, 1, "what comes while it polls is found");
-    /* Nothing for longer than it may poll: it stops. */
-    vh_loop_step(loop, 50);
-    asked = p.asked;
-    vh_loop_step(loop, 50);
-    eq_int(p.asked, asked, "after a long wait it does not poll");
-    vh_loop_set_poll(loop, poll_it, &p, 0);
-    vh_loop_step(loop, 0);
-    eq_int(p.asked, asked, "nor when it was turned off");
+    eq_int(d.ran, 1, "and once");
+    vh_loop_defer(loop, later, &d);
+    vh_loop_step(loop, -1);
+    eq_int(d.ran, 2, "the loop does not wait for it");
     vh_loop_free(loop);
-    close(fd);
+    close(d.fd);
 }
 
 int
@@ -221,6 +212,6 @@ main(void)
     test_sources();
     test_calls();
     test_quit_in_handler();
-    test_polling();
+    test_defer();
     return tap_done();
 }
