@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * bench/fs-load DIR SECONDS BACKEND PEER-SOCKET: drives msb-vhost-fs (the program BACKEND,
+ * bench/fs-load DIR SECONDS BACKEND PEER-SOCKET [ROW...]: drives msb-vhost-fs (the program BACKEND,
  * with stat virtualization off and strict) and a virtiofsd that listens on
  * PEER-SOCKET with the same FUSE requests in the same directory, in turns, and
- * prints the median of the turns:
+ * prints medians of the turns, two or three lines a row:
  *
- *     row=NAME ours=X peer=Y unit=U ratio=R floor=F
+ *     row=NAME ours=X peer=Y unit=U ratio=R cpu_ours=C cpu_peer=D
+ *     row=NAME-strict ours=X peer=Y unit=U ratio=R cpu_ours=C cpu_peer=D
+ *     row=NAME floor=F ours=X unit=U ratio=X/F
  *
- * A floor is a plain loop of the system calls that the operation needs at
- * least, in this process.
+ * C and D are microseconds of processor time that the back-end took per unit of
+ * work.  The floor is a plain loop of the system calls that the operation needs
+ * at least, in this process, in the same turns.  Rows are chosen by parts of their names.
  */
 #include <config.h>
 
@@ -17,36 +20,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "vu-fs.h"
+#include "fs-load.h"
 
 #include "mb-macros.h"
 
-#define N_NAMES 1000u
-#define N_ENTRIES 10000u
-#define FILE_SIZE (256u << 20)
-#define MAX_DEPTH 32u
-#define TURNS 21u
+#define MAX_TURNS 101u
 
 enum { OFF, STRICT, PEER, N_SIDES };
 
-struct side {
-    struct vu_fs f;
-    uint64_t names, many, work;     /* nodes of the directories */
-    uint64_t node[N_NAMES];
-    uint64_t big, big_fh;
-    struct vu_fs_req *req[MAX_DEPTH];
-};
-
 static struct side sides[N_SIDES];
+static clockid_t cpu_clock[N_SIDES];
 static const char *dir;
 static double turn_seconds;
-static int dir_fd, big_fd;
+static unsigned n_turns = 21;
 
-static void
+void
 die(const char *what, int r)
 {
     fprintf(stderr, "fs-load: %s: %s\n", what, strerror(-r));
@@ -54,15 +47,15 @@ die(const char *what, int r)
 }
 
 static double
-now(void)
+clock_seconds(clockid_t id)
 {
-    struct timespec ts;
+    struct timespec ts = {0};
 
-    clock_gettime(CLOCK_MONOTONIC, &ts);
+    clock_gettime(id, &ts);
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static uint32_t
+uint32_t
 rnd(void)
 {
     static uint64_t state = 88172645463325252u;
@@ -73,7 +66,7 @@ rnd(void)
     return (uint32_t)(state >> 16);
 }
 
-static const char *
+const char *
 name_of(unsigned i)
 {
     static char name[32];
@@ -82,310 +75,11 @@ name_of(unsigned i)
     return name;
 }
 
-static const char *
-path_in(const char *sub, const char *name)
-{
-    static char path[4300];
+/* ---- measuring ------------------------------------------------------------------------------------------ */
 
-    snprintf(path, sizeof(path), "%s/%s", sub, name);
-    return path;
-}
-
-/* ---- rows: each does one unit of work and returns how much that was ------------------------------- */
-
-typedef double (*row_fn)(struct side *s);
-
-static double
-stat_existing(struct side *s)
-{
-    struct fuse_entry_out e;
-    int r = vu_fs_lookup(&s->f, s->names, name_of(rnd() % N_NAMES), &e);
-
-    if (r < 0)
-        die("lookup", r);
-    return 1;
-}
-
-static double
-stat_missing(struct side *s)
-{
-    struct fuse_entry_out e;
-    int r = vu_fs_lookup(&s->f, s->names, "no-such-name", &e);
-
-    /* A reply of node 0 says the same and may be cached. */
-    if (r < 0 && r != -ENOENT)
-        die("lookup", r);
-    return 1;
-}
-
-static double
-open_close(struct side *s)
-{
-    uint64_t node = s->node[rnd() % N_NAMES], fh;
-    struct fuse_flush_in flush = {0};
-    int r = vu_fs_open_file(&s->f, node, O_RDONLY, &fh);
-
-    if (r < 0)
-        die("open", r);
-    flush.fh = fh;
-    r = vu_fs_call(&s->f, FUSE_FLUSH, node, &flush, sizeof(flush), NULL, 0, NULL, 0, NULL);
-    if (r < 0)
-        die("flush", r);
-    vu_fs_release(&s->f, node, fh);
-    return 1;
-}
-
-static double
-create_unlink(struct side *s)
-{
-    struct fuse_entry_out e;
-    uint64_t fh;
-    int r = vu_fs_create(&s->f, s->work, "new-file", O_CREAT | O_RDWR | O_EXCL, 0644, &e, &fh);
-
-    if (r < 0)
-        die("create", r);
-    vu_fs_release(&s->f, e.nodeid, fh);
-    r = vu_fs_unlink(&s->f, s->work, "new-file");
-    if (r < 0)
-        die("unlink", r);
-    vu_fs_forget(&s->f, e.nodeid, 1);
-    return 1;
-}
-
-static double
-read_dir_plus(struct side *s)
-{
-    struct fuse_open_in open_in = {.flags = O_RDONLY | O_DIRECTORY};
-    struct fuse_read_in in = {.size = 4096};
-    struct fuse_release_in release = {0};
-    struct fuse_open_out out;
-    static char buf[4096];
-    double entries = 0;
-    size_t len = 0;
-    int r = vu_fs_call(&s->f, FUSE_OPENDIR, s->many, &open_in, sizeof(open_in), NULL, 0, &out, sizeof(out), NULL);
-
-    in.fh = release.fh = out.fh;
-    while (r == 0) {
-        size_t at;
-
-        r = vu_fs_call(&s->f, FUSE_READDIRPLUS, s->many, &in, sizeof(in), NULL, 0, buf, sizeof(buf), &len);
-        if (r < 0 || len == 0)
-            break;
-        for (at = 0; at < len;) {
-            const struct fuse_direntplus *d = (const void *)(buf + at);
-
-            in.offset = d->dirent.off;
-            at += FUSE_DIRENTPLUS_SIZE(d);
-            entries++;
-        }
-    }
-    if (r < 0)
-        die("readdirplus", r);
-    vu_fs_call(&s->f, FUSE_RELEASEDIR, s->many, &release, sizeof(release), NULL, 0, NULL, 0, NULL);
-    return entries;
-}
-
-/* depth requests of len bytes under way, total of count. */
-static void
-transfer(struct side *s, bool write, unsigned depth, size_t len, unsigned count, bool random)
-{
-    static uint64_t position;
-    unsigned sent = 0, done = 0, i;
-
-    for (i = 0; done < count; i++) {
-        struct vu_fs_req *r;
-        uint64_t at;
-        int got;
-
-        if (sent < count && sent - done < depth) {
-            r = s->req[sent < depth ? sent : i];
-        } else {
-            got = vu_fs_reap(&s->f, 1, VU_TIMEOUT_MS, &r);
-            if (got < 0 || vu_fs_result(r) < 0)
-                die("transfer", got < 0 ? got : vu_fs_result(r));
-            done++;
-            if (sent >= count)
-                continue;
-        }
-        at = random ? (uint64_t)(rnd() % (FILE_SIZE / 4096)) * 4096 : (position += len) % FILE_SIZE;
-        if (write) {
-            struct fuse_write_in in = {.fh = s->big_fh, .offset = at, .size = (uint32_t)len};
-
-            memcpy(r->arg, &in, sizeof(in));
-            r->arg_len = sizeof(in) + len;
-            r->reply_want = sizeof(struct fuse_write_out);
-        } else {
-            struct fuse_read_in in = {.fh = s->big_fh, .offset = at, .size = (uint32_t)len};
-
-            memcpy(r->arg, &in, sizeof(in));
-            r->arg_len = sizeof(in);
-            r->reply_want = len;
-        }
-        got = vu_fs_submit(&s->f, 1, r, write ? FUSE_WRITE : FUSE_READ, s->big, VU_KICK);
-        if (got < 0)
-            die("submit", got);
-        sent++;
-    }
-}
-
-static double
-read_1(struct side *s)
-{
-    transfer(s, false, 1, 4096, 64, true);
-    return 64;
-}
-
-static double
-read_32(struct side *s)
-{
-    transfer(s, false, 32, 4096, 512, true);
-    return 512;
-}
-
-static double
-write_1(struct side *s)
-{
-    transfer(s, true, 1, 4096, 64, true);
-    return 64;
-}
-
-static double
-write_32(struct side *s)
-{
-    transfer(s, true, 32, 4096, 512, true);
-    return 512;
-}
-
-static double
-read_seq(struct side *s)
-{
-    transfer(s, false, 2, 1u << 20, 32, false);
-    return 32;
-}
-
-static double
-write_seq(struct side *s)
-{
-    transfer(s, true, 2, 1u << 20, 32, false);
-    return 32;
-}
-
-/* ---- floors: the system calls alone ------------------------------------------------------------------- */
-
-static double
-floor_stat(struct side *s)
-{
-    struct statx stx;
-
-    (void)s;
-    (void)!statx(dir_fd, name_of(rnd() % N_NAMES), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &stx);
-    return 1;
-}
-
-static double
-floor_missing(struct side *s)
-{
-    struct statx stx;
-
-    (void)s;
-    (void)!statx(dir_fd, "no-such-name", AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &stx);
-    return 1;
-}
-
-static double
-floor_open(struct side *s)
-{
-    (void)s;
-    close(openat(dir_fd, name_of(rnd() % N_NAMES), O_RDONLY | O_CLOEXEC));
-    return 1;
-}
-
-static double
-floor_create(struct side *s)
-{
-    int fd = openat(dir_fd, "floor-file", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0644);
-    struct statx stx;
-
-    (void)s;
-    (void)!statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx);
-    close(fd);
-    unlinkat(dir_fd, "floor-file", 0);
-    return 1;
-}
-
-static double
-floor_transfer(bool write, size_t len, bool random)
-{
-    static char *buf;
-    static uint64_t position;
-    uint64_t at = random ? (uint64_t)(rnd() % (FILE_SIZE / 4096)) * 4096 : (position += len) % FILE_SIZE;
-
-    if (!buf)
-        buf = calloc(1, 1u << 20);
-    if (!buf || (write ? pwrite(big_fd, buf, len, (off_t)at) : pread(big_fd, buf, len, (off_t)at)) < 0)
-        die("floor", -errno);
-    return 1;
-}
-
-static double
-floor_read_4k(struct side *s)
-{
-    (void)s;
-    return floor_transfer(false, 4096, true);
-}
-
-static double
-floor_write_4k(struct side *s)
-{
-    (void)s;
-    return floor_transfer(true, 4096, true);
-}
-
-static double
-floor_read_1m(struct side *s)
-{
-    (void)s;
-    return floor_transfer(false, 1u << 20, false);
-}
-
-static double
-floor_write_1m(struct side *s)
-{
-    (void)s;
-    return floor_transfer(true, 1u << 20, false);
-}
-
-/* ---- the run --------------------------------------------------------------------------------------------- */
-
-static const struct row {
-    const char *name, *unit;
-    row_fn run, floor;
-    bool strict;                /* also with stat virtualization */
-} rows[] = {
-    {"stat-existing", "ops/s", stat_existing, floor_stat, true},
-    {"stat-missing", "ops/s", stat_missing, floor_missing, true},
-    {"open-close", "ops/s", open_close, floor_open, true},
-    {"create-unlink", "ops/s", create_unlink, floor_create, true},
-    {"readdirplus-10000", "entries/s", read_dir_plus, NULL, true},
-    {"rand-read-4k-d1", "ops/s", read_1, floor_read_4k, false},
-    {"rand-read-4k-d32", "ops/s", read_32, floor_read_4k, false},
-    {"rand-write-4k-d1", "ops/s", write_1, floor_write_4k, false},
-    {"rand-write-4k-d32", "ops/s", write_32, floor_write_4k, false},
-    {"seq-read-1m", "MiB/s", read_seq, floor_read_1m, false},
-    {"seq-write-1m", "MiB/s", write_seq, floor_write_1m, false},
+struct figures {
+    double rate[MAX_TURNS], cpu[MAX_TURNS];
 };
-
-static double
-measure(row_fn run, struct side *s)
-{
-    double begin = now(), end = begin, work = 0;
-
-    while (end < begin + turn_seconds) {
-        work += run(s);
-        end = now();
-    }
-    return work / (end - begin);
-}
 
 static int
 by_value(const void *a, const void *b)
@@ -398,70 +92,108 @@ by_value(const void *a, const void *b)
 static double
 median(double *v)
 {
-    qsort(v, TURNS, sizeof(*v), by_value);
-    return v[TURNS / 2];
+    qsort(v, n_turns, sizeof(*v), by_value);
+    return v[n_turns / 2];
+}
+
+static void
+measure(const struct row *row, unsigned side, unsigned turn, struct figures *f)
+{
+    double cpu = clock_seconds(cpu_clock[side]);
+    double begin = clock_seconds(CLOCK_MONOTONIC), end = begin, work = 0;
+
+    while (end < begin + turn_seconds) {
+        work += row->run(&sides[side]);
+        end = clock_seconds(CLOCK_MONOTONIC);
+    }
+    f->rate[turn] = work / (end - begin);
+    f->cpu[turn] = (clock_seconds(cpu_clock[side]) - cpu) * 1e6 / work;
+}
+
+static double
+measure_floor(const struct row *row)
+{
+    double begin = clock_seconds(CLOCK_MONOTONIC), end = begin, work = 0;
+
+    while (end < begin + turn_seconds) {
+        work += row->floor();
+        end = clock_seconds(CLOCK_MONOTONIC);
+    }
+    return work / (end - begin);
 }
 
 static void
 run_row(const struct row *row)
 {
-    double got[N_SIDES][TURNS], low[TURNS] = {0}, peer;
+    static struct figures got[N_SIDES];
+    double low[MAX_TURNS], peer, peer_cpu, ours = 0;
     unsigned turn, i;
 
-    for (turn = 0; turn < TURNS; turn++) {
+    for (turn = 0; turn < n_turns; turn++) {
         for (i = 0; i < N_SIDES; i++) {
             if (i != STRICT || row->strict)
-                got[i][turn] = measure(row->run, &sides[i]);
+                measure(row, i, turn, &got[i]);
         }
         if (row->floor)
-            low[turn] = measure(row->floor, NULL);
+            low[turn] = measure_floor(row);
     }
-    peer = median(got[PEER]);
-    for (i = OFF; i <= STRICT; i++) {
-        double ours;
+    peer = median(got[PEER].rate);
+    peer_cpu = median(got[PEER].cpu);
+    for (i = row->strict ? STRICT : OFF;; i--) {
+        ours = median(got[i].rate);
+        printf("row=%s%s ours=%.0f peer=%.0f unit=%s ratio=%.2f cpu_ours=%.2f cpu_peer=%.2f\n", row->name,
+               i == STRICT ? "-strict" : "", ours, peer, row->unit, ours / peer, median(got[i].cpu), peer_cpu);
+        if (i == OFF)
+            break;
+    }
+    if (row->floor) {
+        double floor = median(low);
 
-        if (i == STRICT && !row->strict)
-            continue;
-        ours = median(got[i]);
-        printf("row=%s%s ours=%.0f peer=%.0f unit=%s ratio=%.2f", row->name, i == STRICT ? "-strict" : "", ours, peer,
-               row->unit, ours / peer);
-        if (row->floor)
-            printf(" floor=%.0f", median(low));
-        printf("\n");
-        fflush(stdout);
+        printf("row=%s floor=%.0f ours=%.0f unit=%s ratio=%.2f\n", row->name, floor, ours, row->unit, ours / floor);
     }
+    fflush(stdout);
 }
 
-static void
-make_files(void)
+/* ---- the directory -------------------------------------------------------------------------------------- */
+
+/* The sub-directory of that name with n files; a descriptor of it. */
+static int
+make_dir(const char *name, unsigned n)
 {
     char sub[4200];
     unsigned i;
     int fd;
 
-    snprintf(sub, sizeof(sub), "%s/names", dir);
+    snprintf(sub, sizeof(sub), "%s/%s", dir, name);
     if (mkdir(sub, 0755) < 0 && errno != EEXIST)
         die(sub, -errno);
-    dir_fd = open(sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (i = 0; i < N_NAMES; i++)
-        close(openat(dir_fd, name_of(i), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-    snprintf(sub, sizeof(sub), "%s/many", dir);
-    mkdir(sub, 0755);
-    for (i = 0; i < N_ENTRIES; i++)
-        close(open(path_in(sub, name_of(i)), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-    snprintf(sub, sizeof(sub), "%s/work", dir);
-    mkdir(sub, 0755);
-    fd = open(path_in(dir, "big"), O_CREAT | O_RDWR | O_CLOEXEC, 0644);
-    if (fd < 0 || posix_fallocate(fd, 0, FILE_SIZE))
+    fd = open(sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        die(sub, -errno);
+    for (i = 0; i < n; i++)
+        close(openat(fd, name_of(i), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    return fd;
+}
+
+static void
+make_files(void)
+{
+    static char zero[1u << 20];
+    char path[4200];
+    unsigned i;
+
+    floor_names_fd = make_dir("names", N_NAMES);
+    floor_many_fd = make_dir("many", N_ENTRIES);
+    close(make_dir("work", 0));
+    snprintf(path, sizeof(path), "%s/big", dir);
+    floor_big_fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+    if (floor_big_fd < 0 || posix_fallocate(floor_big_fd, 0, FILE_SIZE))
         die("big file", -errno);
     for (i = 0; i < FILE_SIZE >> 20; i++) {
-        static char zero[1u << 20];
-
-        if (pwrite(fd, zero, sizeof(zero), (off_t)i << 20) < 0)
+        if (pwrite(floor_big_fd, zero, sizeof(zero), (off_t)i << 20) < 0)
             die("big file", -errno);
     }
-    fsync(fd);
-    big_fd = fd;
+    fsync(floor_big_fd);
 }
 
 static uint64_t
@@ -475,14 +207,32 @@ node_of(struct side *s, uint64_t parent, const char *name)
     return e.nodeid;
 }
 
-static void
-open_side(struct side *s, const struct vu_options *o)
+/* The processor time of the process at the other end. */
+static clockid_t
+clock_of_peer(int sock)
 {
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    clockid_t id;
+
+    if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || clock_getcpuclockid(cred.pid, &id) != 0)
+        die("the back-end's process", -ESRCH);
+    return id;
+}
+
+static void
+open_side(unsigned side, const struct vu_options *o)
+{
+    struct side *s = &sides[side];
     unsigned i;
     int r = vu_fs_open(&s->f, o, 0);
 
     if (r < 0)
         die("back-end", r);
+    if (!s->f.vu->pid)
+        cpu_clock[side] = clock_of_peer(s->f.vu->sock);
+    else if (clock_getcpuclockid(s->f.vu->pid, &cpu_clock[side]) != 0)
+        die("the back-end's process", -ESRCH);
     s->names = node_of(s, FUSE_ROOT_ID, "names");
     s->many = node_of(s, FUSE_ROOT_ID, "many");
     s->work = node_of(s, FUSE_ROOT_ID, "work");
@@ -496,7 +246,27 @@ open_side(struct side *s, const struct vu_options *o)
         s->req[i] = vu_fs_req_new(&s->f, (1u << 20) + 4096, 1u << 20);
         if (!s->req[i])
             die("memory", -ENOMEM);
+        /* A guest's data are whole pages. */
+        s->req[i]->arg += 4096 - sizeof(struct fuse_write_in);
+        s->req[i]->arg_cap -= 4096 - sizeof(struct fuse_write_in);
     }
+    for (i = 0; i < N_FORGETS; i++) {
+        s->forget[i] = vu_fs_req_new(&s->f, sizeof(struct fuse_forget_in), 0);
+        if (!s->forget[i])
+            die("memory", -ENOMEM);
+    }
+}
+
+static bool
+wanted(const char *name, char **parts)
+{
+    char **part;
+
+    for (part = parts; *part; part++) {
+        if (strstr(name, *part))
+            return true;
+    }
+    return !*parts;
 }
 
 int
@@ -508,24 +278,28 @@ main(int argc, char **argv)
     unsigned i;
 
     if (argc < 5) {
-        fprintf(stderr, "usage: fs-load DIR SECONDS BACKEND PEER-SOCKET [ROW]\n");
+        fprintf(stderr, "usage: fs-load DIR SECONDS BACKEND PEER-SOCKET [ROW...]\n");
         return 2;
     }
     dir = argv[1];
-    turn_seconds = atof(argv[2]) / TURNS;
+    if (getenv("FS_TURNS"))
+        n_turns = MB_MAX(1u, MB_MIN((unsigned)atoi(getenv("FS_TURNS")), MAX_TURNS));
+    turn_seconds = atof(argv[2]) / n_turns;
     ours[0] = argv[3];
     vu_quiet = true;
     make_files();
     snprintf(shared, sizeof(shared), "--shared-dir=%s", dir);
     o.argv = ours;
-    open_side(&sides[OFF], &o);
+    open_side(OFF, &o);
+    floor_buf[0] = sides[OFF].req[0]->reply;
+    floor_buf[1] = sides[OFF].req[1]->reply;
     ours[2] = "--stat-virt=strict";
-    open_side(&sides[STRICT], &o);
+    open_side(STRICT, &o);
     o.argv = NULL;
     o.socket_path = argv[4];
-    open_side(&sides[PEER], &o);
-    for (i = 0; i < MB_ARRAY_SIZE(rows); i++) {
-        if (argc < 6 || strstr(rows[i].name, argv[5]))
+    open_side(PEER, &o);
+    for (i = 0; i < n_rows; i++) {
+        if (wanted(rows[i].name, argv + 5))
             run_row(&rows[i]);
     }
     for (i = 0; i < N_SIDES; i++)
