@@ -3,7 +3,9 @@
  * READ, WRITE and the other operations on open files.
  *
  * A read is tried without waiting first: what the page cache holds is there
- * at once, and only a read that needs the disk goes to a thread that may wait.
+ * at once, and only a read that needs the disk goes to a thread that may wait;
+ * or a large one, which takes long because of its size, when others wait behind
+ * it.  Writes to one file take turns in the host's kernel: those stay.
  */
 #include <config.h>
 
@@ -65,6 +67,8 @@ fs_op_read(struct fs_req *req)
         return r;
     if (!mb_range_within(in->offset, want, INT64_MAX))
         return -EINVAL;
+    if (want >= FS_LARGE_READ && req->others_wait && !req->may_wait)
+        return FS_OP_WAIT;
     r = fs_req_data_in(req, want);
     if (r < 0)
         return r;

@@ -25,6 +25,7 @@
 #include "vh-pump.h"
 
 #define NOTIFY_EVERY 16u        /* completions that the driver is kept waiting for at most */
+#define NOTIFY_BYTES 131072u    /* it is told of a larger one at once: the next will take as long */
 
 struct fs_entry {
     struct fs_req req;
@@ -78,9 +79,14 @@ put_entry(struct fs_queue *q, struct fs_entry *e)
 static void
 push(struct fs_queue *q, struct fs_entry *e)
 {
+    size_t bytes = e->ring.in_len + e->ring.out_len;
+
     vh_queue_push(q->vq, &e->ring, (uint32_t)e->req.written);
     put_entry(q, e);
-    vh_pump_pushed(&q->pump);
+    if (bytes >= NOTIFY_BYTES)
+        vh_pump_tell(&q->pump);
+    else
+        vh_pump_pushed(&q->pump);
 }
 
 /* ---- what comes back from other threads ------------------------------------------------------------- */
@@ -142,6 +148,7 @@ run(struct fs_queue *q, struct fs_entry *e)
         .in = vh_req_in(&e->ring),
         .n_in = e->ring.n_in,
         .may_wait = !q->dev->pool,
+        .others_wait = e->ring.in_len > FS_LARGE_READ && vh_queue_ready(q->vq),
         .done = request_done,
     };
     switch (fs_req_run(&e->req, q->worker)) {
@@ -237,7 +244,8 @@ fs_queue_start(void *opaque, struct vh_queue *vq, struct vh_loop *loop)
         return -ENOMEM;
     q->dev = dev;
     q->vq = vq;
-    vh_pump_init(&q->pump, &pump_ops, q, vq, dev->poll_max_ns);
+    /* Nobody waits for what is in the queue for FORGET and INTERRUPT. */
+    vh_pump_init(&q->pump, &pump_ops, q, vq, vh_queue_index(vq) == 0 ? 0 : dev->poll_max_ns);
     pthread_mutex_init(&q->done_lock, NULL);
     q->worker = fs_worker_new();
     q->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

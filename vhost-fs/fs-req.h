@@ -25,6 +25,7 @@
 struct fs;
 
 #define FS_MAX_WRITE (1024u * 1024u)    /* data in one read or write */
+#define FS_LARGE_READ (512u * 1024u)    /* copying it takes longer than waking a thread */
 #define FS_MAX_XATTR 65536u             /* as the kernel's XATTR_SIZE_MAX and XATTR_LIST_MAX */
 #define FS_MAX_BODY (FS_MAX_XATTR + 1024u)
 #define FS_MAX_REPLY (FS_MAX_XATTR + 1024u)
@@ -50,6 +51,7 @@ struct fs_req {
     const struct iovec *out, *in;
     unsigned n_out, n_in;
     bool may_wait;              /* this thread may block for long */
+    bool others_wait;           /* more requests are there for this thread: a large one is better done by another */
     void (*done)(struct fs_req *req);
     void *opaque;
     struct fs_req *next;        /* for lists of whoever has the request */

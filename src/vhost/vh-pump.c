@@ -39,13 +39,6 @@ vh_pump_init(struct vh_pump *pump, const struct vh_pump_ops *ops, void *opaque, 
     vh_poll_init(&pump->poll, poll_max_ns);
 }
 
-static void
-notify(struct vh_pump *pump)
-{
-    pump->pushed = 0;
-    vh_queue_notify(pump->queue);
-}
-
 static bool
 step(struct vh_pump *pump)
 {
@@ -58,7 +51,7 @@ step(struct vh_pump *pump)
     }
     if (pump->ops->idle) {
         pump->ops->idle(pump->opaque);
-        notify(pump);
+        vh_pump_tell(pump);
     }
     return false;
 }
@@ -93,7 +86,7 @@ take_turns(struct vh_pump *pump, uint64_t end)
 
     do {
         pump->starved = !pump->ops->burst(pump->opaque);
-        notify(pump);
+        vh_pump_tell(pump);
         now = now_ns();
         if (now > end)
             return false;
@@ -123,7 +116,7 @@ vh_pump_run(struct vh_pump *pump)
 void
 vh_pump_flush(struct vh_pump *pump)
 {
-    notify(pump);
+    vh_pump_tell(pump);
     if (pump->starved && !pump->running)
         vh_queue_again(pump->queue);
 }

@@ -32,7 +32,7 @@ struct vh_pump_ops {
     void (*idle)(void *opaque);
 
     /* The driver is told of that many completions at least at once, as long as there is more to
-     * take: fewer let it go on earlier, more save interrupts. */
+     * take: fewer let it go on earlier, more save interrupts.  vh_pump_tell() does it earlier. */
     unsigned notify_every;
 };
 
@@ -53,14 +53,20 @@ void vh_pump_init(struct vh_pump *pump, const struct vh_pump_ops *ops, void *opa
 /* Until there is nothing to take and looking for more is not worth it. */
 void vh_pump_run(struct vh_pump *pump);
 
+/* Tell the driver of what was pushed. */
+static inline void
+vh_pump_tell(struct vh_pump *pump)
+{
+    pump->pushed = 0;
+    vh_queue_notify(pump->queue);
+}
+
 /* A request was pushed. */
 static inline void
 vh_pump_pushed(struct vh_pump *pump)
 {
-    if (++pump->pushed >= pump->ops->notify_every) {
-        pump->pushed = 0;
-        vh_queue_notify(pump->queue);
-    }
+    if (++pump->pushed >= pump->ops->notify_every)
+        vh_pump_tell(pump);
 }
 
 /* Tell the driver of what was pushed, and take what was left in the ring for want of room. */
