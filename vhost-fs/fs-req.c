@@ -91,9 +91,11 @@ copy_arguments(struct fs_req *req, const struct fs_op *op)
     if (req->hdr.len < sizeof(req->hdr) || req->hdr.len > req->out_len)
         return -EINVAL;
     len = req->hdr.len - sizeof(req->hdr);
-    if (len < op->fixed || (op->max && len > op->max))
+    if (len < op->fixed || len > op->max)
         return -EINVAL;
     copy = op->flags & FS_OP_DATA ? op->fixed : len;
+    if (copy > sizeof(req->worker->body))
+        return -EINVAL;
     req->arg = req->worker->body;
     req->arg_len = copy;
     return mb_iov_to_buf(req->out, req->n_out, sizeof(req->hdr), req->worker->body, copy) == copy ? 0 : -EINVAL;

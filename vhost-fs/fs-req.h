@@ -27,7 +27,7 @@ struct fs;
 #define FS_MAX_WRITE (1024u * 1024u)    /* data in one read or write */
 #define FS_LARGE_READ (512u * 1024u)    /* copying it takes longer than waking a thread */
 #define FS_MAX_XATTR 65536u             /* as the kernel's XATTR_SIZE_MAX and XATTR_LIST_MAX */
-#define FS_MAX_BODY (FS_MAX_XATTR + 1024u)
+#define FS_MAX_BODY (FS_MAX_XATTR + 2048u)  /* an attribute, its name, and the structure before them */
 #define FS_MAX_REPLY (FS_MAX_XATTR + 1024u)
 
 /* Scratch memory of one thread that runs requests. */

@@ -7,7 +7,8 @@
  * opcode (u8), node (u8: an index into the node numbers that replies gave so
  * far; 255: eight bytes of input), flags (u8: 1 put a file handle from a reply
  * into the first eight bytes of the body, 2 a header that lies about the
- * length, 4 a reply of 20 bytes only), length of the body (u16), the body.
+ * length, 4 a reply of 20 bytes only), length of the body (u16; 65535: 1 MiB of
+ * zeros), the body.
  *
  * Replies must be well formed, and nothing outside the share may change.
  */
@@ -31,6 +32,7 @@
 
 #define MAX_REQUESTS 200
 #define MAX_NODES 32
+#define HUGE_BODY (1u << 20)
 
 static char top[64], share[80];
 static struct fs_worker *worker;
@@ -118,9 +120,10 @@ send_request(struct fs *fs, struct fuse_in_header *in, uint8_t *msg, size_t len,
 static void
 one_request(struct fs *fs, struct fuzz_input *input)
 {
-    static uint8_t msg[sizeof(struct fuse_in_header) + UINT16_MAX + 1];
+    static uint8_t msg[sizeof(struct fuse_in_header) + HUGE_BODY];
     uint8_t opcode = fuzz_u8(input), node = fuzz_u8(input), flags = fuzz_u8(input);
-    uint16_t body = fuzz_u16(input);
+    uint16_t given = fuzz_u16(input);
+    size_t body = given == UINT16_MAX ? HUGE_BODY : given;
     size_t len = sizeof(struct fuse_in_header) + body;
     struct fuse_in_header in = {.len = (uint32_t)len, .opcode = opcode, .unique = 9};
 
@@ -128,7 +131,10 @@ one_request(struct fs *fs, struct fuzz_input *input)
         fuzz_take(input, &in.nodeid, sizeof(in.nodeid));
     else
         in.nodeid = n_nodes ? nodes[node % n_nodes] : 1;
-    fuzz_take(input, msg + sizeof(in), body);
+    if (body == HUGE_BODY)
+        memset(msg + sizeof(in), 0, body);
+    else
+        fuzz_take(input, msg + sizeof(in), body);
     if (flags & 1 && body >= 8 && n_handles)
         memcpy(msg + sizeof(in), &handles[node % n_handles], 8);
     if (flags & 2)

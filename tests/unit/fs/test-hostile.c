@@ -18,6 +18,7 @@
 
 static struct ft *t;
 static uint8_t body[FS_MAX_BODY + 4096], reply[FS_MAX_REPLY + 4096];
+static uint8_t huge[FS_MAX_WRITE + 4096];
 
 static uint32_t
 rnd(void)
@@ -91,6 +92,42 @@ test_sizes(void)
     }
     eq_int(bad, 0, "every opcode with bodies and room of odd sizes");
     ok(alive(), "and the next request is served");
+}
+
+/* The result of a request with len bytes of arguments; 1 when there is no reply. */
+static int
+send_huge(uint32_t opcode, size_t len)
+{
+    struct fuse_in_header in = {.len = (uint32_t)(sizeof(in) + len), .opcode = opcode, .unique = 7, .nodeid = 1};
+    struct fuse_out_header out;
+
+    memcpy(huge, &in, sizeof(in));
+    if (ft_raw(t, huge, sizeof(in) + len, reply, sizeof(reply)) == 0)
+        return 1;
+    memcpy(&out, reply, sizeof(out));
+    return out.error;
+}
+
+/* More than the scratch memory of a worker has room for, by a little and by far: those with data
+ * behind their arguments apart, nothing of the kind is looked at. */
+static void
+test_huge(void)
+{
+    const size_t lens[] = {FS_MAX_XATTR + 1026, FS_MAX_BODY + 1, 300000, FS_MAX_WRITE};
+    unsigned op, i;
+
+    memset(huge, 'x', sizeof(huge));
+    for (op = 0; op < MAX_OPCODE; op++) {
+        for (i = 0; i < MB_ARRAY_SIZE(lens); i++) {
+            int r = op == FUSE_WRITE ? 1 : send_huge(op, lens[i]);
+
+            if (r != 1 && r != -ENOSYS && r != -EINVAL) {
+                ok(false, "opcode %u with %zu bytes of arguments: %d", op, lens[i], r);
+                return;
+            }
+        }
+    }
+    ok(alive(), "every opcode with more arguments than it can have");
 }
 
 static void
@@ -206,6 +243,7 @@ main(void)
     test_numbers();
     test_init_again();
     test_sizes();
+    test_huge();
     restart(dir);
     test_noise();
     ft_free(t);
