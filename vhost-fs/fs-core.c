@@ -117,6 +117,8 @@ open_single(struct fs *fs, const char *path, int *fd, char *err)
         r = fs_path_stat(*fd, fs->single, &stx);
     if (r == 0 && !S_ISREG(stx.stx_mode))
         r = S_ISLNK(stx.stx_mode) ? -ELOOP : S_ISDIR(stx.stx_mode) ? -EISDIR : -EINVAL;
+    if (r == 0 && fs_path_is_proc(*fd))
+        r = -EPERM;
     return r < 0 ? fs_fail(err, r, "share the file '%s'", path) : 0;
 }
 
@@ -133,6 +135,8 @@ open_share(struct fs *fs, const struct fs_config *config, int *fd, char *err)
         return fs_fail(err, r, "share '%s': a part of this path is a symbolic link", config->shared_dir);
     if (r == 0 && fstat(*fd, &st) == 0 && !S_ISDIR(st.st_mode))
         r = -ENOTDIR;
+    if (r == 0 && fs_path_is_proc(*fd))
+        return fs_fail(err, -EPERM, "share '%s': what is in it are processes, not files", config->shared_dir);
     return r < 0 ? fs_fail(err, r, "share '%s'", config->shared_dir) : 0;
 }
 
@@ -191,7 +195,7 @@ fs_open(struct fs *fs, const struct fs_config *config, char *err)
     fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (fs->proc_fd < 0 || fchdir(fs->proc_fd) < 0)
         return fs_fail(err, -errno, "open '/proc/self/fd'");
-    fs->sync_fd = fs_path_open_dir(root_fd);
+    fs->sync_fd = fs_path_open_dir(root_fd, config->read_only);
     if (fs->sync_fd < 0)
         return fs_fail(err, fs->sync_fd, "open '%s'", path);
     r = check_identity(fs, root_fd, path, err);

@@ -42,7 +42,7 @@ fs_op_opendir(struct fs_req *req)
     if (r < 0)
         return r;
     if (!fs->single) {
-        fd = fs_path_open_dir(dir.fd.fd);
+        fd = fs_path_open_dir(dir.fd.fd, fs->config.read_only);
         if (fd < 0)
             return fd;
     }
@@ -147,9 +147,10 @@ fill_stream(struct fs_handle *handle, uint64_t offset)
     ssize_t got;
 
     if (!s->buf) {
-        s->buf = malloc(FS_DIR_BUFFER);
-        if (!s->buf)
-            return -ENOMEM;
+        int r = fs_dir_stream_get(handle->fs, s);
+
+        if (r < 0)
+            return r;
     } else if (offset != 0 && offset == s->next) {
         if (s->pos < s->len)
             return 1;
@@ -246,6 +247,9 @@ read_dir(struct fs_req *req, bool plus)
     } else {
         pthread_mutex_lock(&handle->dir.lock);
         r = read_stream(&out, handle, in->offset);
+        /* At the end, or when many directories are being read, nothing is kept. */
+        if (out.len == 0 || atomic_load(&fs->handles.n_dir_buffers) > FS_MAX_DIR_BUFFERS)
+            fs_dir_stream_drop(fs, &handle->dir);
         pthread_mutex_unlock(&handle->dir.lock);
     }
     req->reply_len = out.len;

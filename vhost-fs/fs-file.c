@@ -92,6 +92,8 @@ open_node(struct fs_req *req, struct fs_node *node, uint32_t guest_flags, bool k
         r = fs_ident_kill_suid(fs, node, &fd, req->hdr.gid);
     if (r < 0)
         return r;
+    if (node->key.dev != fs->root->key.dev && fs_path_is_proc(fd.fd))
+        return -EACCES;
     if (fs->config.read_only)
         flags |= O_NOATIME;
     if (flags & O_TRUNC && fs->quota) {

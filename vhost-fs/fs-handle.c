@@ -51,6 +51,29 @@ fs_handle_new(struct fs *fs, struct fs_node *node, int fd, int flags, bool is_di
     return 0;
 }
 
+int
+fs_dir_stream_get(struct fs *fs, struct fs_dir_stream *stream)
+{
+    stream->buf = malloc(FS_DIR_BUFFER);
+    if (!stream->buf)
+        return -ENOMEM;
+    atomic_fetch_add(&fs->handles.n_dir_buffers, 1);
+    return 0;
+}
+
+void
+fs_dir_stream_drop(struct fs *fs, struct fs_dir_stream *stream)
+{
+    if (!stream->buf)
+        return;
+    free(stream->buf);
+    stream->buf = NULL;
+    stream->pos = 0;
+    stream->len = 0;
+    stream->next = UINT64_MAX; /* where the descriptor is, nobody knows */
+    atomic_fetch_sub(&fs->handles.n_dir_buffers, 1);
+}
+
 struct fs_handle *
 fs_handle_get(struct fs *fs, uint64_t fh, const struct fs_node *node, bool is_dir)
 {
@@ -83,7 +106,7 @@ fs_handle_put(struct fs_handle *handle)
     *link = handle->next;
     pthread_mutex_unlock(fs_node_lock(fs, node));
     mb_close(handle->fd);
-    free(handle->dir.buf);
+    fs_dir_stream_drop(fs, &handle->dir);
     pthread_mutex_destroy(&handle->dir.lock);
     fs_slab_free(&fs->handles.slab, handle);
     fs_node_put(fs, node);

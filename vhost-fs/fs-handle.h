@@ -18,6 +18,7 @@ struct fs;
 struct fs_node;
 
 #define FS_DIR_BUFFER 32768u
+#define FS_MAX_DIR_BUFFERS 256u /* that are kept from one request to the next */
 
 /* Directory entries read ahead of the guest; lock guards it all. */
 struct fs_dir_stream {
@@ -44,6 +45,7 @@ struct fs_handle {
 
 struct fs_handles {
     struct fs_slab slab;
+    atomic_uint n_dir_buffers;
 };
 
 int fs_handles_init(struct fs_handles *handles, uint32_t max) MB_MUST_CHECK;
@@ -52,6 +54,10 @@ void fs_handles_destroy(struct fs *fs);
 /* Make a handle of fd (owned from here on, also on failure); *fh is its number for the
  * guest. The node's reference is the handle's own. 0, or -ENFILE, -ENOMEM. */
 int fs_handle_new(struct fs *fs, struct fs_node *node, int fd, int flags, bool is_dir, uint64_t *fh) MB_MUST_CHECK;
+
+/* Memory for what is read ahead. 0 or -ENOMEM. Or give it back: the next read begins where the guest says. */
+int fs_dir_stream_get(struct fs *fs, struct fs_dir_stream *stream) MB_MUST_CHECK;
+void fs_dir_stream_drop(struct fs *fs, struct fs_dir_stream *stream);
 
 /* The handle fh of node, with a reference; NULL if there is none, if it belongs to another
  * node, or if it is not of the kind asked for. */

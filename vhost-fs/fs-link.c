@@ -189,7 +189,9 @@ read_virtual_link(struct fs_req *req, struct fs_node *node, const struct fs_fd *
         return r;
     if (!S_ISLNK(id.mode) || !S_ISREG(stx.stx_mode))
         return -EINVAL;
-    real = fs_path_reopen(req->fs, fd->fd, O_RDONLY);
+    real = fs_path_reopen(req->fs, fd->fd, O_RDONLY | (req->fs->config.read_only ? O_NOATIME : 0));
+    if (real == -EPERM)
+        real = fs_path_reopen(req->fs, fd->fd, O_RDONLY);
     if (real < 0)
         return real;
     len = mb_pread_full(real, req->worker->reply, MB_MIN(fs_req_room(req), (size_t)PATH_MAX - 1), 0);

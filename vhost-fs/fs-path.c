@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "fs-core.h"
@@ -122,11 +124,21 @@ fs_path_reopen(const struct fs *fs, int fd, int flags)
 }
 
 int
-fs_path_open_dir(int fd)
+fs_path_open_dir(int fd, bool quietly)
 {
-    int new_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int new_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | (quietly ? O_NOATIME : 0));
 
+    if (new_fd < 0 && errno == EPERM && quietly)
+        new_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return new_fd < 0 ? -errno : new_fd;
+}
+
+bool
+fs_path_is_proc(int fd)
+{
+    struct statfs st;
+
+    return fstatfs(fd, &st) == 0 && st.f_type == PROC_SUPER_MAGIC;
 }
 
 int

@@ -46,8 +46,13 @@ int fs_path_create(const struct fs *fs, int dfd, const char *name, int flags, mo
 /* Open the regular file behind an O_PATH (or any) descriptor for I/O. fd or -errno. */
 int fs_path_reopen(const struct fs *fs, int fd, int flags) MB_MUST_CHECK;
 
-/* Open the directory behind a descriptor for reading. fd or -errno. */
-int fs_path_open_dir(int fd) MB_MUST_CHECK;
+/* Open the directory behind a descriptor for reading; quietly: so that its access time stays, if that
+ * is allowed. fd or -errno. */
+int fs_path_open_dir(int fd, bool quietly) MB_MUST_CHECK;
+
+/* True if the descriptor is of a file of procfs: not data that somebody put there, but the memory of
+ * processes, this one's among them. */
+bool fs_path_is_proc(int fd);
 
 /* Path of a descriptor relative to the working directory. */
 struct fs_fd_path {

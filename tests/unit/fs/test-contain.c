@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Containment: names, symbolic links planted on the host, a directory swapped
- * for a link under our feet, read-only shares, single-file shares, and bounded
- * descriptors and nodes.
+ * Containment: names, symbolic links planted on the host, read-only shares,
+ * single-file shares, and bounded descriptors, nodes and buffers.
  */
 #include <config.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fs-test.h"
@@ -123,89 +120,6 @@ test_special(struct ft *t)
     eq_int(ft_truncate(t, e.nodeid, 0), -EINVAL, "nor truncated");
 }
 
-/* ---- a racing swapper ----------------------------------------------------------------------------- */
-
-static atomic_bool stop_swapping;
-
-static void *
-swapper(void *data)
-{
-    unsigned i;
-
-    (void)data;
-    while (!stop_swapping) {
-        /* "d" is a directory, then a link to the secret, then a directory again. */
-        rename(in_dir(host_dir, "d"), in_dir(host_dir, "aside"));
-        (void)!symlink(secret_dir, in_dir(host_dir, "d"));
-        unlink(in_dir(host_dir, "d"));
-        rename(in_dir(host_dir, "aside"), in_dir(host_dir, "d"));
-        /* Time for the other side to get in. */
-        for (i = 0; i < 50; i++)
-            (void)!access(in_dir(host_dir, "d/file"), F_OK);
-    }
-    return NULL;
-}
-
-static unsigned
-race_once(struct ft *t, unsigned *reached)
-{
-    struct fuse_entry_out d, f;
-    char buf[32] = "";
-    uint64_t fh;
-    unsigned leaked = 0;
-
-    if (ft_lookup(t, FUSE_ROOT_ID, "d", &d) < 0)
-        return 0;
-    if (ft_lookup(t, d.nodeid, "file", &f) == 0) {
-        if (ft_open(t, f.nodeid, O_RDONLY, &fh) == 0) {
-            if (ft_read(t, f.nodeid, fh, 0, buf, sizeof(buf)) > 0)
-                (*reached)++;
-            leaked += strncmp(buf, "SECRET", 6) == 0;
-            ft_release(t, f.nodeid, fh);
-        }
-        ft_forget(t, f.nodeid, 1);
-    }
-    /* What is written must never arrive in the secret directory. */
-    if (ft_create(t, d.nodeid, "planted", O_WRONLY, 0644, &f, &fh) == 0) {
-        ft_release(t, f.nodeid, fh);
-        ft_unlink(t, d.nodeid, "planted");
-        ft_forget(t, f.nodeid, 1);
-    }
-    leaked += access(in_dir(secret_dir, "planted"), F_OK) == 0;
-    ft_forget(t, d.nodeid, 1);
-    return leaked;
-}
-
-static void
-test_race(const struct fs_config *config)
-{
-    struct fs_config small = *config;
-    unsigned leaked = 0, reached = 0, rounds = 0;
-    struct timespec now, end;
-    pthread_t thread;
-    struct ft *t;
-
-    small.max_fds = 64; /* so that nodes are evicted and found again */
-    t = ft_core(&small);
-    mkdir(in_dir(host_dir, "d"), 0755);
-    put(in_dir(host_dir, "d/file"), "public");
-    stop_swapping = false;
-    pthread_create(&thread, NULL, swapper, NULL);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_sec += getenv("MSB_TEST_LONG") ? 60 : 1;
-    do {
-        leaked += race_once(t, &reached);
-        rounds++;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (now.tv_sec < end.tv_sec || (now.tv_sec == end.tv_sec && now.tv_nsec < end.tv_nsec));
-    stop_swapping = true;
-    pthread_join(thread, NULL);
-    tap_diag("%u rounds, the file was reached in %u", rounds, reached);
-    eq_int(leaked, 0, "a directory that is swapped for a link never leads out");
-    ok(reached > 0, "and is a directory in between");
-    ft_free(t);
-}
-
 /* ---- read-only ------------------------------------------------------------------------------------- */
 
 static void
@@ -252,6 +166,73 @@ test_read_only(void)
     stat(host_dir, &after);
     ok(before.st_ctim.tv_sec == after.st_ctim.tv_sec && before.st_ctim.tv_nsec == after.st_ctim.tv_nsec,
        "the root was not written to, not even as a probe");
+    ft_free(t);
+}
+
+/* Access times, too: what may keep them (the owner, root) does. */
+static void
+test_read_only_times(void)
+{
+    const struct timespec old[2] = {{.tv_sec = 1}, {.tv_sec = 1000000}};
+    struct fs_config config;
+    struct fuse_entry_out e;
+    struct stat st;
+    struct ft *t;
+    char buf[64];
+    int fd;
+
+    prepare(&config);
+    config.stat_virt = FS_STAT_STRICT;
+    t = ft_core(&config);
+    eq_int(ft_symlink(t, FUSE_ROOT_ID, "link", "target", &e), 0, "a link that is a file");
+    ft_free(t);
+    mkdir(in_dir(host_dir, "sub"), 0755);
+    put(in_dir(host_dir, "sub/f"), "text");
+    utimensat(AT_FDCWD, in_dir(host_dir, "link"), old, 0);
+    utimensat(AT_FDCWD, in_dir(host_dir, "sub"), old, 0);
+    fd = open(in_dir(host_dir, "sub"), O_RDONLY | O_DIRECTORY);
+    if (getdents64(fd, buf, sizeof(buf)) < 0)
+        exit(1);
+    close(fd);
+    stat(in_dir(host_dir, "sub"), &st);
+    if (st.st_atim.tv_sec == 1) {
+        tap_skip("access times", "the file system keeps none");
+        return;
+    }
+    utimensat(AT_FDCWD, in_dir(host_dir, "sub"), old, 0);
+    config.read_only = true;
+    t = ft_core(&config);
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, "sub", &e), 0, "look-up");
+    eq_int(ft_list(t, e.nodeid, true, 4096, NULL, NULL), 1, "the directory is read");
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, "link", &e), 0, "look-up");
+    eq_int(ft_readlink(t, e.nodeid, buf, sizeof(buf)), 0, "and the link");
+    ft_free(t);
+    stat(in_dir(host_dir, "sub"), &st);
+    eq_int(st.st_atim.tv_sec, 1, "the directory's access time stays");
+    stat(in_dir(host_dir, "link"), &st);
+    eq_int(st.st_atim.tv_sec, 1, "and the link's");
+}
+
+/* Somebody shares all there is: processes, whose memory procfs shows as files, are not part of it. */
+static void
+test_procfs(void)
+{
+    struct fs_config config = {.shared_dir = "/proc", .stat_virt = FS_STAT_OFF, .cache = FS_CACHE_AUTO};
+    char err[FS_ERR_MAX] = "", path[64];
+    struct fs *fs = NULL;
+    struct ft *t;
+    uint64_t node, fh;
+
+    eq_int(fs_new(&config, &fs, err), -EPERM, "procfs is not shared");
+    ok(strstr(err, "'/proc'"), "the error names it");
+    config.shared_dir = "/";
+    t = ft_core(&config);
+    snprintf(path, sizeof(path), "proc/%d/mem", (int)getpid());
+    eq_int(ft_walk(t, path, &node), 0, "below a share it is shown");
+    eq_int(ft_open(t, node, O_RDWR, &fh), -EACCES, "but the memory of this process is not opened");
+    snprintf(path, sizeof(path), "proc/%d/environ", (int)getpid());
+    eq_int(ft_walk(t, path, &node), 0, "nor");
+    eq_int(ft_open(t, node, O_RDONLY, &fh), -EACCES, "its environment");
     ft_free(t);
 }
 
@@ -385,6 +366,55 @@ open_descriptors(void)
         n += access(path, F_OK) == 0;
     }
     return n;
+}
+
+/* What is read ahead of directories is memory that a guest can ask for by opening many. */
+static void
+test_dir_buffers(void)
+{
+    enum { N = 400 };
+    struct fs_config config;
+    struct fuse_entry_out e;
+    char name[32], buf[512];
+    uint64_t fh[N];
+    struct ft *t;
+    unsigned i, bad = 0;
+
+    prepare(&config);
+    mkdir(in_dir(host_dir, "d"), 0755);
+    for (i = 0; i < 20; i++) {
+        snprintf(name, sizeof(name), "d/f%u", i);
+        put(in_dir(host_dir, name), "");
+    }
+    t = ft_core(&config);
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, "d", &e), 0, "look-up");
+    for (i = 0; i < N; i++)
+        bad += ft_opendir(t, e.nodeid, &fh[i]) != 0 || ft_readdir(t, e.nodeid, fh[i], false, 0, buf, 200) <= 0;
+    eq_int(bad, 0, "four hundred readers of a directory");
+    ok(t->fs->handles.n_dir_buffers <= FS_MAX_DIR_BUFFERS, "have %u buffers", t->fs->handles.n_dir_buffers);
+    for (i = 0, bad = 0; i < N; i += 40) {
+        unsigned seen = 0;
+        uint64_t off = 0;
+        int len;
+
+        while ((len = ft_readdir(t, e.nodeid, fh[i], false, off, buf, 200)) > 0) {
+            int at = 0;
+
+            while (at < len) {
+                const struct fuse_dirent *d = (const void *)(buf + at);
+
+                seen++;
+                off = d->off;
+                at += (int)FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + d->namelen);
+            }
+        }
+        bad += seen != 22;
+    }
+    eq_int(bad, 0, "each of them finds every name, once");
+    for (i = 0; i < N; i++)
+        ft_releasedir(t, e.nodeid, fh[i]);
+    eq_int(t->fs->handles.n_dir_buffers, 0, "and in the end there is none");
+    ft_free(t);
 }
 
 static void
@@ -558,11 +588,13 @@ main(void)
         test_links(t);
         test_special(t);
         ft_free(t);
-        test_race(&config);
     }
     test_read_only();
+    test_read_only_times();
+    test_procfs();
     test_single();
     test_root_owned();
+    test_dir_buffers();
     test_bounds();
     test_few_descriptors();
     return tap_done();
