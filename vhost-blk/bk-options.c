@@ -24,6 +24,7 @@ enum {
     OPT_ENGINE,
     OPT_FILE,
     OPT_FORMAT,
+    OPT_JOURNAL_FD,
     OPT_NUM_QUEUES,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
@@ -40,6 +41,7 @@ static const struct option long_options[] = {
     {"engine", required_argument, NULL, OPT_ENGINE},
     {"file", required_argument, NULL, OPT_FILE},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"journal-fd", required_argument, NULL, OPT_JOURNAL_FD},
     {"num-queues", required_argument, NULL, OPT_NUM_QUEUES},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
@@ -57,6 +59,7 @@ static const char *const help[] = {
     "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
     "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
     "  --read-only           refuse every change",
+    "  --journal-fd=N        memory file that keeps a qcow2 image's changed tables if we die",
     "  --serial=TEXT         serial number, at most 20 bytes",
     "  --num-queues=N        queues, 1 (default) to 16",
     "  --discard=on|off      let discarded ranges be freed on the host (default: on)",
@@ -113,7 +116,7 @@ static int
 set_option(void *opaque, int val, const char *arg)
 {
     struct bk_options *o = opaque;
-    uint32_t us;
+    uint32_t us, fd;
 
     switch (val) {
     case OPT_BLK_FILE:
@@ -137,6 +140,11 @@ set_option(void *opaque, int val, const char *arg)
         o->vmdk = strcmp(arg, "vmdk") == 0;
         return o->qcow2 || o->vmdk || strcmp(arg, "raw") == 0 ? 0
                    : vh_main_bad_value("format", arg, "raw, qcow2 or vmdk");
+    case OPT_JOURNAL_FD:
+        if (vh_main_number("journal-fd", arg, 0, INT32_MAX, &fd) < 0)
+            return -1;
+        o->journal_fd = (int)fd;
+        return 0;
     case OPT_NUM_QUEUES:
         return vh_main_number("num-queues", arg, 1, BK_MAX_QUEUES, &o->dev.num_queues);
     case OPT_POLL_US:
@@ -187,6 +195,10 @@ check(const struct bk_options *o)
         mb_error("--format=vmdk is for --blk-file");
         return -1;
     }
+    if (o->journal_fd >= 0 && (!o->qcow2 || o->read_only)) {
+        mb_error("--journal-fd is for --format=qcow2 without --read-only");
+        return -1;
+    }
     if (!o->concat && !o->blk_file) {
         mb_error("nothing to serve: give --blk-file, or --concat and --file");
         return -1;
@@ -209,6 +221,7 @@ bk_options_parse(int argc, char **argv, struct bk_options *opts)
     int rc;
 
     memset(opts, 0, sizeof(*opts));
+    opts->journal_fd = -1;
     opts->dev.num_queues = 1;
     opts->dev.discard = true;
     opts->dev.poll_max_ns = 50000;
@@ -229,6 +242,8 @@ bk_options_open_image(const struct bk_options *opts, struct bk_image **image, st
 {
     if (opts->concat)
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
+    if (opts->journal_fd >= 0)
+        return bk_qcow2_open_journaled(opts->blk_file, opts->journal_fd, image, err);
     if (opts->qcow2)
         return bk_qcow2_open(opts->blk_file, opts->read_only, opts->common.reconnect, image, err);
     if (opts->vmdk)

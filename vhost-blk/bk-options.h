@@ -20,6 +20,7 @@ struct bk_options {
     bool has_disk_id;
     struct bk_uuid disk_id;
     bool read_only;
+    int journal_fd;                   /* -1: none */
     bool print_confinement;
     struct bk_dev_settings dev;
     struct vh_main_options common;

@@ -15,16 +15,12 @@
 
 #include "bk-qcow2-rw.h"
 
-#define HEADER_REFTABLE 48 /* offset (8 bytes), clusters (4) */
-
 struct chunk {
     struct chunk *next;
     uint64_t offset;
     size_t len;
     uint8_t data[];
 };
-
-enum stage { STAGE_COUNTS, STAGE_REFTABLE, STAGE_L2, STAGE_L1, N_STAGES };
 
 struct commit {
     struct chunk *stage[N_STAGES];
@@ -33,7 +29,7 @@ struct commit {
 };
 
 static uint8_t *
-add(struct commit *c, enum stage stage, uint64_t offset, size_t len)
+add(struct commit *c, enum qcow2_stage stage, uint64_t offset, size_t len)
 {
     struct chunk *k = malloc(sizeof(*k) + len);
 
@@ -79,7 +75,7 @@ collect_blocks(struct qcow2_rw *rw, struct commit *c)
 }
 
 static void
-collect_words(struct commit *c, enum stage stage, uint64_t offset, const uint64_t *words, uint64_t from,
+collect_words(struct commit *c, enum qcow2_stage stage, uint64_t offset, const uint64_t *words, uint64_t from,
               uint64_t to)
 {
     uint8_t *data = from < to ? add(c, stage, offset + from * 8, (to - from) * 8) : NULL;
@@ -100,7 +96,7 @@ collect_reftable(struct qcow2 *q, struct commit *c)
         return;
     }
     collect_words(c, STAGE_COUNTS, rw->reftable_offset, rw->reftable, 0, rw->reftable_entries);
-    header = add(c, STAGE_REFTABLE, HEADER_REFTABLE, 12);
+    header = add(c, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, 12);
     if (!header)
         return;
     mb_put_be64(header, rw->reftable_offset);
@@ -142,6 +138,7 @@ hand_over(struct qcow2 *q)
     rw->l1_copied = rw->barrier = rw->dirty = false;
     rw->n_changed = 0;
     rw->taken = 0;
+    qcow2_journal_turn(q->journal);
     rw->dropping.n = 0;
     qcow2_move_runs(&rw->dropping, &rw->dropped);
 }
@@ -165,8 +162,8 @@ collect(struct qcow2 *q, struct commit *c)
 
 /* ---- writing ----------------------------------------------------------------------------------- */
 
-static int
-write_chunk(struct qcow2 *q, uint64_t offset, void *data, size_t len)
+int
+qcow2_write_at(struct qcow2 *q, uint64_t offset, void *data, size_t len)
 {
     struct iovec iov = {data, len};
     struct bk_xfer x = {
@@ -176,12 +173,12 @@ write_chunk(struct qcow2 *q, uint64_t offset, void *data, size_t len)
 }
 
 static int
-write_stage(struct qcow2 *q, enum stage stage, struct commit *c)
+write_stage(struct qcow2 *q, enum qcow2_stage stage, struct commit *c)
 {
     int rc = c->err;
 
     for (struct chunk *k = c->stage[stage]; k && rc == 0; k = k->next)
-        rc = write_chunk(q, k->offset, k->data, k->len);
+        rc = qcow2_write_at(q, k->offset, k->data, k->len);
     return rc;
 }
 
@@ -220,7 +217,7 @@ qcow2_write_counts(struct qcow2 *q)
 
         if (b->dirty_to == 0)
             continue;
-        rc = write_chunk(q, rw->reftable[r] + b->dirty_from, b->data + b->dirty_from,
+        rc = qcow2_write_at(q, rw->reftable[r] + b->dirty_from, b->data + b->dirty_from,
                          b->dirty_to - b->dirty_from);
         if (rc < 0)
             return rc;
@@ -254,6 +251,7 @@ settle(struct qcow2 *q, uint64_t batch, int err)
         rw->blocks[r].committing = false;
     rw->commit_from = rw->commit_to = 0;
     rw->stable = batch;
+    qcow2_journal_retire(q->journal); /* before clusters it tells of are used again */
     qcow2_move_runs(&rw->waiting, &rw->dropping);
     qcow2_free_dropped(q);
     if (qcow2_write_counts(q) < 0)
@@ -293,6 +291,10 @@ qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
     bool was = slot->dirty_to > 0, ordered;
 
     ordered = rw->committing || rw->barrier || rw->l1_copied || rw->reftable_moved || rw->reftable_to > 0;
+    if (q->journal) {
+        io->qcow2.commit |= qcow2_journal_wants_commit(q->journal);
+        return;
+    }
     if (!rw->eager)
         return;
     io->qcow2.commit |= ordered || rw->error;

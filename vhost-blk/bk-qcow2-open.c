@@ -171,8 +171,8 @@ has_format(const char *path, const char *told, const char *format)
     return dot && strcmp(dot + 1, format) == 0;
 }
 
-static int open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image **image,
-                         struct bk_err *err);
+static int open_at_depth(const char *path, bool read_only, int journal_fd, unsigned depth,
+                         struct bk_image **image, struct bk_err *err);
 
 static int
 open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, struct bk_err *err)
@@ -191,7 +191,7 @@ open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, stru
         return bk_fail(err, -ELOOP, "\"%s\": the chain of backing files is longer than %d, or a loop",
                        q->file->path, QCOW2_MAX_CHAIN);
     if (has_format(path, format, "qcow2"))
-        return open_at_depth(path, true, depth + 1, &q->backing, err);
+        return open_at_depth(path, true, -1, depth + 1, &q->backing, err);
     if (has_format(path, format, "vmdk"))
         return bk_vmdk_open(path, true, &q->backing, err);
     if (format[0] && strcmp(format, "raw") != 0)
@@ -220,17 +220,28 @@ list_files(struct qcow2 *q, struct bk_err *err)
 }
 
 static int
-open_file(struct qcow2 *q, const char *path, bool read_only, unsigned depth, struct bk_err *err)
+read_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
-    struct qcow2_header h = {.raw = {0}};
+    *h = (struct qcow2_header){.raw = {0}};
+    if (q->file->size < V2_HEADER ||
+        bk_file_pread(q->file, h->raw, (size_t)MB_MIN(q->file->size, sizeof(h->raw)), 0) < 0)
+        return qcow2_bad(q, err, "shorter than a header");
+    return parse_header(q, h, err);
+}
+
+static int
+open_file(struct qcow2 *q, const char *path, bool read_only, int journal_fd, unsigned depth,
+          struct bk_err *err)
+{
+    struct qcow2_header h;
     int rc = bk_file_open(path, !read_only, &q->file, err);
 
-    if (rc < 0)
-        return rc;
-    if (q->file->size < V2_HEADER ||
-        bk_file_pread(q->file, h.raw, (size_t)MB_MIN(q->file->size, sizeof(h.raw)), 0) < 0)
-        return qcow2_bad(q, err, "shorter than a header");
-    rc = parse_header(q, &h, err);
+    if (rc == 0)
+        rc = read_header(q, &h, err);
+    if (rc == 0 && journal_fd >= 0)
+        rc = qcow2_journal_open(q, journal_fd, err);
+    if (rc > 0) /* it may have changed the header */
+        rc = read_header(q, &h, err);
     if (rc == 0)
         rc = parse_extensions(q, &h, err);
     if (rc == 0)
@@ -245,7 +256,8 @@ open_file(struct qcow2 *q, const char *path, bool read_only, unsigned depth, str
 }
 
 static int
-open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image **image, struct bk_err *err)
+open_at_depth(const char *path, bool read_only, int journal_fd, unsigned depth, struct bk_image **image,
+              struct bk_err *err)
 {
     struct qcow2 *q = calloc(1, sizeof(*q));
     int rc;
@@ -258,7 +270,7 @@ open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image 
     pthread_mutex_init(&q->lock, NULL);
     pthread_mutex_init(&q->unpack_lock, NULL);
     pthread_cond_init(&q->unpack_ready, NULL);
-    rc = open_file(q, path, read_only, depth, err);
+    rc = open_file(q, path, read_only, journal_fd, depth, err);
     if (rc < 0) {
         qcow2_free(q);
         return rc;
@@ -271,17 +283,24 @@ open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image 
 int
 bk_qcow2_open(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
 {
-    int rc = open_at_depth(path, read_only, 0, image, err);
+    int rc = open_at_depth(path, read_only, -1, 0, image, err);
 
     if (rc == 0 && !read_only)
         qcow2_of(*image)->rw->eager = eager;
     return rc;
 }
 
+int
+bk_qcow2_open_journaled(const char *path, int journal_fd, struct bk_image **image, struct bk_err *err)
+{
+    return open_at_depth(path, false, journal_fd, 0, image, err);
+}
+
 void
 qcow2_free(struct qcow2 *q)
 {
     qcow2_rw_close(q);
+    qcow2_journal_free(q->journal);
     bk_image_close(q->backing);
     bk_file_close(q->file);
     qcow2_tables_free(q);

@@ -80,12 +80,14 @@ struct qcow2_unpacked {
 };
 
 struct qcow2_rw;
+struct qcow2_journal;
 
 struct qcow2 {
     struct bk_image image;
     struct bk_file *file;
     struct bk_image *backing;   /* NULL: what is not allocated is zeros */
     struct qcow2_rw *rw;        /* NULL: only read */
+    struct qcow2_journal *journal; /* of changed tables, outlives the process; NULL: none */
 
     unsigned version;
     unsigned cluster_bits;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mb-cleanup.h"
 #include "mb-endian.h"
 #include "mb-io.h"
 #include "mb-overflow.h"
@@ -87,6 +88,18 @@ set_count(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t i, uint64_t co
 
     put_count(rw, b->data, i, count);
     mark_block(rw, b, at, at + 512);
+}
+
+/* The count of n clusters from i on changed. */
+static void
+record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64_t i, uint64_t n)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint64_t from = (i << rw->refcount_bits_log2) / 8 & ~UINT64_C(7);
+    uint64_t to = ((i + n - 1) << rw->refcount_bits_log2) / 8 + 1;
+
+    for (uint64_t at = from; at < to; at += 8)
+        qcow2_journal_add(q, STAGE_COUNTS, rw->reftable[b - rw->blocks] + at, mb_get_be64(b->data + at));
 }
 
 /* ---- blocks ---------------------------------------------------------------------------- */
@@ -169,14 +182,17 @@ zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count)
 }
 
 static void
-set_table(struct qcow2_rw *rw, uint64_t r, uint64_t offset)
+set_table(struct qcow2 *q, uint64_t r, uint64_t offset)
 {
+    struct qcow2_rw *rw = q->rw;
+
     rw->reftable[r] = offset;
     if (rw->reftable_to == 0)
         rw->reftable_from = r;
     rw->reftable_from = MB_MIN(rw->reftable_from, r);
     rw->reftable_to = MB_MAX(rw->reftable_to, r + 1);
     rw->dirty = true;
+    qcow2_journal_add(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, offset);
 }
 
 /* Block r, which does not exist, at its own first cluster. */
@@ -195,7 +211,7 @@ make_block(struct qcow2 *q, uint64_t r, uint64_t cluster)
     b->free_from = 0;
     mark_block(rw, b, 0, q->cluster_size);
     qcow2_set_meta(q, cluster, true);
-    set_table(rw, r, cluster << q->cluster_bits);
+    set_table(q, r, cluster << q->cluster_bits);
     return 0;
 }
 
@@ -244,6 +260,26 @@ grow_arrays(struct qcow2 *q, uint64_t entries)
     return 0;
 }
 
+/* The new table can be in the file before the header leads to it; the journal is about what changes later. */
+static int
+record_table(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint64_t bytes = rw->reftable_entries * 8;
+    mb_autofree uint64_t *table = q->journal ? malloc(bytes) : NULL;
+    int rc;
+
+    if (!table)
+        return q->journal ? -ENOMEM : 0;
+    for (uint64_t r = 0; r < rw->reftable_entries; r++)
+        mb_put_be64(&table[r], rw->reftable[r]);
+    rc = qcow2_write_at(q, rw->reftable_offset, table, bytes);
+    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, rw->reftable_offset);
+    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE + 8,
+                      (bytes >> q->cluster_bits) << 32 | rw->n_snapshots);
+    return rc;
+}
+
 static int
 grow_table(struct qcow2 *q)
 {
@@ -264,16 +300,22 @@ grow_table(struct qcow2 *q)
     if (rc < 0)
         return rc;
     rw->reftable_entries = (table << q->cluster_bits) / 8;
-    for (uint64_t i = 0; i < blocks && rc == 0; i++)
-        rc = make_block(q, r + i, first + table + i);
-    if (rc < 0)
-        return rw->error = rc;
-    for (uint64_t i = 0; i < table + blocks; i++) {
-        set_count(rw, &rw->blocks[r + (i >> rw->block_bits)], i & ((UINT64_C(1) << rw->block_bits) - 1), 1);
-        qcow2_set_meta(q, first + i, true);
-    }
     rw->reftable_offset = first << q->cluster_bits;
     rw->reftable_moved = true;
+    for (uint64_t i = 0; i < blocks && rc == 0; i++)
+        rc = make_block(q, r + i, first + table + i);
+    for (uint64_t i = 0; i < table + blocks && rc == 0; i++) {
+        struct qcow2_refblock *b = &rw->blocks[r + (i >> rw->block_bits)];
+        uint64_t k = i & ((UINT64_C(1) << rw->block_bits) - 1);
+
+        set_count(rw, b, k, 1);
+        record_counts(q, b, k, 1);
+        qcow2_set_meta(q, first + i, true);
+    }
+    if (rc == 0)
+        rc = record_table(q);
+    if (rc < 0)
+        return rw->error = rc;
     qcow2_drop(q, old, old_clusters);
     return 0;
 }
@@ -300,6 +342,7 @@ get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
         return rc;
     *block = &rw->blocks[r];
     set_count(rw, *block, 0, 1);
+    record_counts(q, *block, 0, 1);
     return 0;
 }
 
@@ -346,6 +389,7 @@ qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run)
             return rc;
         for (uint64_t i = 0; i < count; i++)
             set_count(rw, b, at + i, 1);
+        record_counts(q, b, at, count);
         b->free_from = (uint32_t)(at + count);
         return 0;
     }
@@ -414,7 +458,8 @@ qcow2_refcounts_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_er
     if (rw->refcount_bits_log2 > 6)
         return qcow2_bad(q, err, "refcount order");
     rw->block_bits = q->cluster_bits + 3 - rw->refcount_bits_log2;
-    rw->reftable_offset = mb_get_be64(h->raw + 48);
+    rw->n_snapshots = mb_get_be32(h->raw + 60);
+    rw->reftable_offset = mb_get_be64(h->raw + QCOW2_HEADER_REFTABLE);
     if (clusters == 0 || bytes > QCOW2_MAX_REFTABLE)
         return qcow2_bad(q, err, "refcount table size");
     if (rw->reftable_offset == 0 || !mb_is_aligned(rw->reftable_offset, q->cluster_size) ||

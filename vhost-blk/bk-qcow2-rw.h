@@ -9,6 +9,7 @@
  *   bk-qcow2-zero.c      discard and write-zeroes
  *   bk-qcow2-cow.c       copying what a new cluster keeps of the old one
  *   bk-qcow2-commit.c    bringing changed tables into the file; flushes
+ *   bk-qcow2-journal.c   keeping them until then, should the process die
  *
  * Order.  Tables change in memory and reach the file by commits, which flushes
  * ask for.  Whatever moment the power fails at, the file must have no entry
@@ -42,6 +43,11 @@
 #define QCOW2_MAX_DROPS 4096u           /* runs let go of after which a commit is started */
 #define QCOW2_SHARDS 16u                /* counters of running operations */
 
+#define QCOW2_HEADER_REFTABLE 48u       /* offset (8 bytes), clusters (4); then the number of snapshots (4) */
+
+/* Of a commit. */
+enum qcow2_stage { STAGE_COUNTS, STAGE_REFTABLE, STAGE_L2, STAGE_L1, N_STAGES };
+
 struct qcow2_run {
     uint64_t first, count;      /* clusters */
     uint64_t batch;             /* the commit that makes its counts stable */
@@ -73,6 +79,7 @@ struct qcow2_rw {
     uint64_t reftable_offset;
     uint64_t reftable_from, reftable_to; /* entries that the file does not have yet */
     bool reftable_moved;        /* all of it is to be written, and the header */
+    uint32_t n_snapshots;       /* as the header has it */
     unsigned refcount_bits_log2;
     unsigned block_bits;        /* log2 of the counts in a block */
     struct qcow2_refblock *blocks;
@@ -216,10 +223,10 @@ enum bk_status qcow2_await_commit(struct qcow2 *q, struct bk_io *io) MB_MUST_CHE
 
 /*
  * Entries of the slot were changed for io.  Where the process may be replaced
- * while the guest goes on (eager), they have to be in the file before the guest
- * is told: they are written at once if nothing has to be on the disk before
- * them, otherwise io->qcow2.commit asks for a commit at the end of io.  Under
- * the lock.
+ * while the guest goes on, they have to outlive it before the guest is told.
+ * They do in the journal.  Without one (eager) they are written at once if
+ * nothing has to be on the disk before them.  Otherwise, or when the journal is
+ * full, io->qcow2.commit asks for a commit at the end of io.  Under the lock.
  */
 void qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io);
 
@@ -234,5 +241,27 @@ int qcow2_commit(struct qcow2 *q) MB_MUST_CHECK;
 
 /* Write the counts as they are now, in no order with anything. Under the lock. */
 int qcow2_write_counts(struct qcow2 *q) MB_MUST_CHECK;
+
+/* Write to the file as it is; blocks. 0 or -errno. */
+int qcow2_write_at(struct qcow2 *q, uint64_t offset, void *data, size_t len) MB_MUST_CHECK;
+
+/* ---- bk-qcow2-journal.c ----------------------------------------------------------------- */
+
+/* Use the memory file fd (a memfd, empty or of a former process; stays the caller's) as the journal of
+ * the image and bring what it has into the file. 1 when that was something (tables that were read
+ * before are not right), 0, or -errno with err. */
+int qcow2_journal_open(struct qcow2 *q, int fd, struct bk_err *err) MB_MUST_CHECK;
+void qcow2_journal_free(struct qcow2_journal *j);
+
+/* The word at offset of the file has another value in memory. Without a journal nothing. Under the lock,
+ * like all that follow. */
+void qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint64_t word);
+
+/* What was recorded last is not safe without a commit, or one is due. */
+bool qcow2_journal_wants_commit(struct qcow2_journal *j);
+
+/* A commit begins: what is recorded from here on is not about it. It has succeeded. NULL is allowed. */
+void qcow2_journal_turn(struct qcow2_journal *j);
+void qcow2_journal_retire(struct qcow2_journal *j);
 
 #endif

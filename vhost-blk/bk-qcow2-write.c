@@ -52,6 +52,7 @@ qcow2_l2_replace(struct qcow2 *q, struct qcow2_l2 *slot, uint64_t i, uint64_t en
     if (old == entry)
         return;
     atomic_store(&slot->words[i], htobe64(entry));
+    qcow2_journal_add(q, STAGE_L2, slot->offset + i * 8, entry);
     mark_l2(q, slot, at, at + 512);
     qcow2_drop_entry(q, old);
 }
@@ -65,6 +66,7 @@ set_l1(struct qcow2 *q, uint64_t l1_index, uint64_t cluster)
     rw->l1_from = rw->l1_to ? MB_MIN(rw->l1_from, (uint32_t)l1_index) : (uint32_t)l1_index;
     rw->l1_to = MB_MAX(rw->l1_to, (uint32_t)l1_index + 1);
     rw->dirty = true;
+    qcow2_journal_add(q, STAGE_L1, q->l1_offset + l1_index * 8, q->l1[l1_index]);
 }
 
 /* A table shared with a snapshot gets a copy of its own. */
@@ -75,6 +77,9 @@ copy_table(struct qcow2 *q, uint64_t l1_index, struct qcow2_l2 *slot)
     uint64_t cluster, n;
     int rc = qcow2_take(q, 1, &cluster, &n);
 
+    /* The journal is about what changes; the copy itself can be in the file as long as nothing leads to it. */
+    if (rc == 0 && q->journal)
+        rc = qcow2_write_at(q, cluster << q->cluster_bits, slot->words, q->cluster_size);
     if (rc < 0)
         return rc;
     qcow2_set_meta(q, cluster, true);

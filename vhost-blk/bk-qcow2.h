@@ -22,4 +22,14 @@
 int bk_qcow2_open(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
     MB_MUST_CHECK;
 
+/*
+ * Open for writing with a journal in the memory file journal_fd (made by
+ * memfd_create() with MFD_ALLOW_SEALING, empty at first; stays the caller's), so
+ * that another process that is given the same file later finds all that was
+ * done, as with eager, but nothing has to wait for that.  What a former process
+ * left in it is brought into the image.  0 or -errno with err.
+ */
+int bk_qcow2_open_journaled(const char *path, int journal_fd, struct bk_image **image, struct bk_err *err)
+    MB_MUST_CHECK;
+
 #endif
