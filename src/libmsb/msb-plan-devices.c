@@ -106,9 +106,11 @@ add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path
 {
     MsbDevice *device = device_new(plan, MSB_DEVICE_BLK, id, readonly);
     GPtrArray *argv = begin_argv(in->vhost_blk, device);
+    const char *as = msb_disk_format(format, path);
 
+    device->journal = !readonly && strcmp(as, "qcow2") == 0;
     take_arg(argv, g_strconcat("--blk-file=", path, NULL));
-    take_arg(argv, g_strconcat("--format=", msb_disk_format(format, path), NULL));
+    take_arg(argv, g_strconcat("--format=", as, NULL));
     take_arg(argv, g_strdup(readonly ? "--read-only" : "--discard=on"));
     end_argv(plan, device, argv);
 }

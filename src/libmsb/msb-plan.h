@@ -26,6 +26,7 @@ typedef struct {
     char *socket;      /* vhost-user socket, in the run directory */
     char **argv;       /* back-end program and its arguments, --socket-path included */
     gboolean readonly;
+    gboolean journal;  /* the back-end wants a memory file that outlives it, as --journal-fd */
     guint queues;
 } MsbDevice;
 

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
@@ -24,6 +25,7 @@
 #include "sv-log.h"
 
 #define READY_FD 3
+#define JOURNAL_FD 4
 #define LINE_MAX_BYTES 4096u
 
 typedef struct {
@@ -34,6 +36,7 @@ typedef struct {
     int ready_fd;
     int log_fd;
     guint pid_source, ready_source, log_source;
+    int journal_fd;             /* kept for the next one when it dies; -1 = none */
     gboolean ready;
     GString *line;              /* of its standard error, not complete yet */
     char *last_line;            /* the last complete one: the reason if it ends */
@@ -178,6 +181,8 @@ build_argv(const MsbDevice *device)
     g_strv_builder_add(builder, "--ready-fd=" MB_STRINGIFY(READY_FD));
     if (device->kind == MSB_DEVICE_BLK)
         g_strv_builder_add(builder, "--reconnect");
+    if (device->journal)
+        g_strv_builder_add(builder, "--journal-fd=" MB_STRINGIFY(JOURNAL_FD));
     return g_strv_builder_end(builder);
 }
 
@@ -193,6 +198,19 @@ make_pipe(int *ours, int *theirs, GError **error)
     return g_unix_set_fd_nonblocking(*ours, TRUE, error);
 }
 
+/* Once for all processes of the back-end. */
+static gboolean
+make_journal(Backend *b, GError **error)
+{
+    if (!b->device->journal || b->journal_fd >= 0)
+        return TRUE;
+    b->journal_fd = memfd_create("msb-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (b->journal_fd >= 0)
+        return TRUE;
+    g_set_error(error, MSB_ERROR, MSB_ERROR_FAILED, "cannot make a memory file: %s", g_strerror(errno));
+    return FALSE;
+}
+
 static gboolean
 start(Backend *b, GError **error)
 {
@@ -200,17 +218,19 @@ start(Backend *b, GError **error)
     MsbSpawn spawn = MSB_SPAWN_INIT;
     mb_autofd int ready_end = -1;
     mb_autofd int log_end = -1;
-    MsbFdMap map = { -1, READY_FD };
+    MsbFdMap map[] = { { -1, READY_FD }, { -1, JOURNAL_FD } };
 
     b->ready = FALSE;
-    if (!make_pipe(&b->ready_fd, &ready_end, error) || !make_pipe(&b->log_fd, &log_end, error))
+    if (!make_pipe(&b->ready_fd, &ready_end, error) || !make_pipe(&b->log_fd, &log_end, error) ||
+        !make_journal(b, error))
         return FALSE;
-    map.source = ready_end;
+    map[0].source = ready_end;
+    map[1].source = b->journal_fd;
     spawn.argv = (const char *const *)argv;
     spawn.stdout_fd = log_end;
     spawn.stderr_fd = log_end;
-    spawn.fds = &map;
-    spawn.n_fds = 1;
+    spawn.fds = map;
+    spawn.n_fds = b->device->journal ? 2 : 1;
     spawn.death_signal = SIGKILL;
     if (!msb_process_spawn(&spawn, &b->pid, &b->pidfd, error)) {
         b->pid = 0;
@@ -389,6 +409,7 @@ backend_free(gpointer data)
         (void)msb_process_reap(b->pid, b->pidfd, -1, &status, NULL);
     }
     forget_child(b);
+    mb_close(b->journal_fd);
     g_string_free(b->line, TRUE);
     g_free(b->last_line);
     g_free(b);
@@ -407,7 +428,7 @@ sv_backends_new(const MsbPlan *plan, const SvBackendsFuncs *funcs, gpointer data
 
         b->all = all;
         b->device = g_ptr_array_index(plan->devices, i);
-        b->pidfd = b->ready_fd = b->log_fd = -1;
+        b->pidfd = b->ready_fd = b->log_fd = b->journal_fd = -1;
         b->line = g_string_new(NULL);
         b->limit = (struct mb_ratelimit)MB_RATELIMIT_INIT(200, 10000);
         g_ptr_array_add(all->list, b);

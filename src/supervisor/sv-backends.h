@@ -5,7 +5,9 @@
  * with the device's name in front.
  *
  * A disk's back-end that dies is started again: QEMU reconnects and has the
- * requests that were under way done once more.  One that dies more than
+ * requests that were under way done once more; the memory file in which a qcow2
+ * image's back-end keeps what the image does not have yet is ours, and its
+ * successor gets it.  One that dies more than
  * SV_RESTARTS_MAX times in SV_RESTARTS_SECONDS is given up.  A file server's
  * state (its nodes and handles) dies with it, so that ends the sandbox.
  */

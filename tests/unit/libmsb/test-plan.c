@@ -130,6 +130,12 @@ test_disk_root(Fixture *f, gconstpointer data)
                              "--blk-file=/etc/passwd --format=qcow2 --read-only");
     g_assert_true(device(other, 1)->readonly);
     g_assert_cmpstr(other->boot.root_fstype, ==, "");
+    g_assert_false(device(other, 1)->journal);
+    msb_plan_free(other);
+
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:format=qcow2", &error));
+    other = build(f);
+    g_assert_true(device(other, 1)->journal);
 }
 
 static void
