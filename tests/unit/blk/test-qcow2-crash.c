@@ -5,7 +5,8 @@
  * made that has everything up to the last fdatasync before the moment, and of
  * what came after it some sectors and not others.  qemu-img check must find
  * nothing but leaks, and each sector must have what the last completed flush
- * had put there, or something newer.
+ * had put there, or something newer.  With a journal the back-end is also killed
+ * several times meanwhile, and its successor's recovery is part of the record.
  *
  * Each write fills its sectors with a number of its own, so that a sector says
  * which write it is from.  MSB_TEST_LONG=1 tries every moment.
@@ -14,6 +15,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -30,6 +32,7 @@
 #define MAX_WRITES 20000u
 #define BATCH 6u
 #define ROUNDS 70u
+#define LIFE 15u /* rounds, with a journal */
 
 /* ---- the recorder ---------------------------------------------------------------- */
 
@@ -216,25 +219,74 @@ run_round(struct bt *t, struct bk_image *image)
     return bad;
 }
 
+/* How an image is opened for writing. */
+enum mode { LAZY, EAGER, JOURNAL };
+
+static struct bk_image *lives[ROUNDS]; /* those that were killed are never freed */
+static int journal = -1;
+
+static struct bk_image *
+open_life(const char *path, enum mode mode)
+{
+    static unsigned n;
+    struct bk_image *image;
+    struct bk_err err;
+    int rc;
+
+    if (mode == JOURNAL && journal < 0) {
+        journal = memfd_create("journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (ftruncate(journal, 4096 + 2 * 16 * 512) < 0)
+            abort();
+    }
+    rc = mode == JOURNAL ? bk_qcow2_open_journaled(path, journal, &image, &err)
+                         : bk_qcow2_open(path, false, mode == EAGER, &image, &err);
+    if (rc < 0) {
+        tap_diag("%s", err.text);
+        return NULL;
+    }
+    return lives[n++ % ROUNDS] = image;
+}
+
+/* The image is left as a killed process leaves it; another one opens it. */
+static struct bk_image *
+next_life(struct bk_image *image, const char *path)
+{
+    int fd = image->files[0]->fd;
+
+    for (unsigned i = 0; i < image->n_files; i++) {
+        close(image->files[i]->lock_fd);
+        if (i > 0)
+            close(image->files[i]->fd);
+    }
+    /* What the recovery writes is recorded: it gets the number that is free. */
+    close(fd);
+    image = open_life(path, JOURNAL);
+    if (image && image->files[0]->fd != fd)
+        abort();
+    return image;
+}
+
 static unsigned
-run_workload(struct bk_image *image)
+run_workload(struct bk_image **image, const char *path, enum mode mode)
 {
     unsigned bad = 0;
     struct bt t;
 
-    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0)
+    if (bt_open(&t, BK_ENGINE_THREADS, *image) < 0)
         abort();
     n_events = n_writes = n_flushes = 0;
-    recorded_fd = image->files[0]->fd;
+    recorded_fd = (*image)->files[0]->fd;
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct bt_io b = {.io = {.len = 0}};
 
-        bad += run_round(&t, image);
+        if (mode == JOURNAL && i % LIFE == LIFE - 1 && !(*image = next_life(*image, path)))
+            return 1;
+        bad += run_round(&t, *image);
         if (pick(3))
             continue;
         flushes[n_flushes].n_writes = n_writes;
         flushes[n_flushes].began = n_events;
-        bad += bt_run(&t, image, bk_image_flush, &b) != 0;
+        bad += bt_run(&t, *image, bk_image_flush, &b) != 0;
         flushes[n_flushes++].ended = n_events;
     }
     bt_close(&t);
@@ -409,12 +461,11 @@ load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
 }
 
 static void
-scenario(const char *name, bool eager, const char *commands)
+scenario(const char *name, enum mode mode, const char *commands)
 {
     struct disk durable = {malloc(MAX_IMAGE), 0}, d = {malloc(MAX_IMAGE), 0};
     char line[1000], path[100];
     struct bk_image *image;
-    struct bk_err err;
     uint64_t size;
     unsigned bad;
 
@@ -430,11 +481,11 @@ scenario(const char *name, bool eager, const char *commands)
     snprintf(path, sizeof(path), "%s/image", bt_dir);
     load(path, durable.data, MAX_IMAGE, &durable.size);
     recorded_fd = -1;
-    if (bk_qcow2_open(path, false, eager, &image, &err) < 0) {
-        ok(false, "%s: %s", name, err.text);
+    mb_close(mb_steal_fd(&journal));
+    image = open_life(path, mode);
+    if (!ok(image, "%s: opened", name))
         return;
-    }
-    ok(run_workload(image) == 0, "%s: the workload", name);
+    ok(run_workload(&image, path, mode) == 0, "%s: the workload", name);
     bk_image_close(image);
     recorded_fd = -1;
     bad = cut_everywhere(&durable, &d);
@@ -454,16 +505,24 @@ main(void)
     }
     bt_make_dir();
     seed = getenv("MSB_TEST_SEED") ? strtoull(getenv("MSB_TEST_SEED"), NULL, 10) : 1;
-    scenario("empty", false, "qemu-img create -f qcow2 image 4M");
-    scenario("clusters of 4 KiB, eager", true, "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
-    scenario("version 2, clusters of 512 bytes", false,
+    scenario("empty", LAZY, "qemu-img create -f qcow2 image 4M");
+    scenario("empty, journal", JOURNAL, "qemu-img create -f qcow2 image 4M");
+    scenario("clusters of 4 KiB, eager", EAGER, "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
+    scenario("version 2, clusters of 512 bytes", LAZY,
              "qemu-img create -f qcow2 -o cluster_size=512,compat=0.10 image 4M");
-    scenario("over a raw file", false,
+    scenario("clusters of 512 bytes, journal", JOURNAL,
+             "qemu-img create -f qcow2 -o cluster_size=512,refcount_bits=64 image 4M");
+    scenario("over a raw file", LAZY,
              "head -c 4M /dev/urandom >base; "
              "qemu-img create -f qcow2 -b base -F raw -o cluster_size=16k image 4M");
-    scenario("compressed, eager", true,
+    scenario("over a raw file, journal", JOURNAL,
+             "head -c 4M /dev/urandom >base; qemu-img create -f qcow2 -b base -F raw -o cluster_size=16k image 4M");
+    scenario("compressed, eager", EAGER,
              "yes abc | head -c 4M >base; qemu-img convert -c -f raw -O qcow2 base image");
-    scenario("with a snapshot", false,
+    scenario("with a snapshot", LAZY,
+             "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
+             "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
+    scenario("with a snapshot, journal", JOURNAL,
              "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
              "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
     return tap_done();
