@@ -21,12 +21,6 @@
 
 #define SECTOR 512u
 
-/* GPT type "Linux root (x86-64)", and the same for arm64, in on-disk order. */
-static const uint8_t root_types[][16] = {
-    { 0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d, 0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09 },
-    { 0x45, 0xb0, 0x21, 0xb9, 0xf0, 0x1d, 0xc3, 0x41, 0xaf, 0x44, 0x4c, 0x6f, 0x28, 0x0d, 0x3f, 0xae },
-};
-
 int
 ag_dev_events(void)
 {
@@ -137,19 +131,21 @@ ag_dev_wait_disk(int events, const char *serial, unsigned partition, char path[6
     return 0;
 }
 
-static bool
-is_root_type(const char *disk, unsigned number)
+static enum ag_part_use
+part_use(const char *disk, unsigned number)
 {
     mb_autofd int fd = open(disk, O_RDONLY | O_CLOEXEC);
     uint8_t guid[16];
 
-    if (fd < 0 || ag_probe_gpt_type(fd, SECTOR, number, guid) < 0)
-        return false;
-    for (size_t i = 0; i < MB_ARRAY_SIZE(root_types); i++) {
-        if (memcmp(guid, root_types[i], 16) == 0)
-            return true;
-    }
-    return false;
+    return fd < 0 || ag_probe_gpt_type(fd, SECTOR, number, guid) < 0 ? AG_PART_ANY : ag_probe_part_use(guid);
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+    const struct ag_part *x = a, *y = b;
+
+    return (x->number > y->number) - (x->number < y->number);
 }
 
 int
@@ -181,8 +177,9 @@ ag_dev_partitions(const char *disk, struct ag_part *parts, unsigned max)
         parts[n].number = (unsigned)strtoul(number, NULL, 10);
         parts[n].size = strtoull(size, NULL, 10);
         parts[n].fstype = fd < 0 ? NULL : ag_probe_fs(fd);
-        parts[n].is_root = is_root_type(disk, parts[n].number);
+        parts[n].use = part_use(disk, parts[n].number);
         n++;
     }
+    qsort(parts, n, sizeof(*parts), by_number);
     return (int)n;
 }

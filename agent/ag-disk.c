@@ -49,63 +49,120 @@ find_kind(const char *name)
 
 /* ---- finding ------------------------------------------------------------------------ */
 
+/* "1 (vfat, 100 MiB), 2 (ext4, 3 GiB)": what a user may choose from. */
+static void
+list_partitions(const struct ag_part *parts, unsigned n, char *text, size_t size)
+{
+    static const char units[] = "KMGTPE";
+    size_t at = 0;
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < n && at + 48 < size; i++) {
+        uint64_t amount = parts[i].size / 2;
+        unsigned unit = 0;
+
+        while (amount >= 10240) {
+            amount /= 1024;
+            unit++;
+        }
+        at += (size_t)snprintf(text + at, size - at, "%s%u (%s, %llu %ciB)", i ? ", " : "", parts[i].number,
+                               parts[i].fstype ? parts[i].fstype : "no known file system", (unsigned long long)amount,
+                               units[unit]);
+        if (i + 1 < n && at + 48 >= size)
+            snprintf(text + at, size - at, ", ...");
+    }
+}
+
 /* What there is instead of a file system, for the message. */
 static int
-nothing_found(const char *serial, const char *path, const char *want, int n_parts, struct ag_error *e)
+nothing_found(const struct ag_disk_want *want, const char *path, const char *list, struct ag_error *e)
 {
     mb_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
     const char *other = fd < 0 ? NULL : ag_probe_other(fd);
 
-    if (want[0])
-        return ag_fail(e, ENODATA, serial,
-                       "The disk has no %s file system, neither whole nor in one of its %d partitions", want, n_parts);
-    if (other)
-        return ag_fail(e, ENODATA, serial, "The disk has no file system; it looks like %s", other);
-    return ag_fail(e, ENODATA, serial,
-                   "The disk has no known file system, neither whole nor in one of its %d partitions", n_parts);
+    if (!list[0] && other)
+        return ag_fail(e, ENODATA, want->serial, "The disk has no file system; it looks like %s", other);
+    if (!list[0])
+        return ag_fail(e, ENODATA, want->serial, "The disk has no known file system and no partitions");
+    return ag_fail(e, ENODATA, want->serial, "No partition of the disk has %s%s file system%s: %s",
+                   want->fstype[0] ? "a " : "a known", want->fstype, want->root ? " for a root" : "", list);
 }
 
-/* Replace path, a whole disk, by the partition to use. */
+/* The partition that was asked for. */
 static int
-pick_partition(const char *serial, const char *want, char path[64], char fstype[16], struct ag_error *e)
+given_partition(const struct ag_disk_want *want, const struct ag_part *parts, unsigned n, const char *list,
+                struct ag_error *e)
 {
-    struct ag_part parts[PARTS_MAX];
-    int n = MB_MAX(ag_dev_partitions(path, parts, PARTS_MAX), 0), best;
+    for (unsigned i = 0; i < n; i++) {
+        if (parts[i].number != want->partition)
+            continue;
+        if (!parts[i].fstype && !want->fstype[0])
+            return ag_fail(e, ENODATA, want->serial, "Partition %u has no known file system; the disk has %s",
+                           want->partition, list);
+        return (int)i;
+    }
+    return ag_fail(e, ENODATA, want->serial, "The disk has no partition %u; it has %s", want->partition,
+                   n > 0 ? list : "none at all");
+}
 
-    for (int i = 0; i < n; i++) {
-        if (want[0] && parts[i].fstype && strcmp(parts[i].fstype, want) != 0)
+/* The one that must be meant. */
+static int
+guess_partition(const struct ag_disk_want *want, struct ag_part *parts, unsigned n, const char *path, const char *list,
+                struct ag_error *e)
+{
+    int best;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (want->fstype[0] && parts[i].fstype && strcmp(parts[i].fstype, want->fstype) != 0)
             parts[i].fstype = NULL;
     }
-    best = n > 0 ? ag_probe_choose(parts, (unsigned)n) : -1;
-    if (best >= 0) {
-        snprintf(fstype, 16, "%s", parts[best].fstype);
-        return ag_dev_wait_disk(-1, serial, parts[best].number, path, e);
+    best = ag_probe_choose(parts, n, want->root);
+    if (best == -ENOTUNIQ)
+        return ag_fail(e, ENOTUNIQ, want->serial,
+                       "Several partitions of the disk have a file system; say which with partition=N: %s", list);
+    return best < 0 ? nothing_found(want, path, list, e) : best;
+}
+
+/* Replace path, a whole disk that was opened before (so the kernel knows its partitions), by the partition to use. */
+static int
+pick_partition(const struct ag_disk_want *want, char path[64], char fstype[16], struct ag_error *e)
+{
+    struct ag_part parts[PARTS_MAX];
+    unsigned n = (unsigned)MB_MAX(ag_dev_partitions(path, parts, PARTS_MAX), 0);
+    char list[400];
+    int i;
+
+    list_partitions(parts, n, list, sizeof(list));
+    if (n == 0 && want->fstype[0] && !want->partition) {
+        /* One that has no signature we know: the kernel may. */
+        snprintf(fstype, 16, "%s", want->fstype);
+        return 0;
     }
-    if (n > 0 || !want[0])
-        return nothing_found(serial, path, want, n, e);
-    /* One that has no signature we know: the kernel may. */
-    snprintf(fstype, 16, "%s", want);
-    return 0;
+    i = want->partition ? given_partition(want, parts, n, list, e) : guess_partition(want, parts, n, path, list, e);
+    if (i < 0)
+        return i;
+    snprintf(fstype, 16, "%s", want->fstype[0] ? want->fstype : parts[i].fstype);
+    return ag_dev_wait_disk(-1, want->serial, parts[i].number, path, e);
 }
 
 int
-ag_disk_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16], struct ag_error *e)
+ag_disk_find_fs(int events, const struct ag_disk_want *want, char path[64], char fstype[16], struct ag_error *e)
 {
     mb_autofd int fd = -1;
     const char *found;
-    int r = ag_dev_wait_disk(events, serial, 0, path, e);
+    int r = ag_dev_wait_disk(events, want->serial, 0, path, e);
 
     if (r < 0)
         return r;
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return ag_fail(e, errno, serial, "The disk cannot be read");
-    found = ag_probe_fs(fd);
-    if (found && (want[0] == '\0' || strcmp(found, want) == 0)) {
+        return ag_fail(e, errno, want->serial, "The disk cannot be read");
+    found = want->partition ? NULL : ag_probe_fs(fd);
+    if (found && (want->fstype[0] == '\0' || strcmp(found, want->fstype) == 0)) {
         snprintf(fstype, 16, "%s", found);
         return 0;
     }
-    return pick_partition(serial, want, path, fstype, e);
+    return pick_partition(want, path, fstype, e);
 }
 
 /* ---- mounting ------------------------------------------------------------------------- */

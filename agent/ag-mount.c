@@ -147,8 +147,9 @@ new_tmpfs(const struct mp_mount *m, uint64_t attrs, struct ag_error *e)
 static int
 new_disk(const struct mp_mount *m, uint64_t attrs, int events, int modules_fd, struct ag_error *e)
 {
+    const struct ag_disk_want want = { .serial = m->source, .partition = m->partition, .fstype = m->fstype };
     char path[64], fstype[16];
-    int r = ag_disk_find_fs(events, m->source, m->fstype, path, fstype, e);
+    int r = ag_disk_find_fs(events, &want, path, fstype, e);
 
     if (r == 0)
         r = ag_disk_mount(path, fstype, (m->flags & MP_MOUNT_RO) != 0, attrs, modules_fd, e);

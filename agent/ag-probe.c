@@ -123,24 +123,68 @@ ag_probe_gpt_type(int fd, unsigned sector_size, unsigned n, uint8_t guid[16])
     return memcmp(guid, none, 16) == 0 ? -ENOENT : 0;
 }
 
+enum ag_part_use
+ag_probe_part_use(const uint8_t guid[16])
+{
+    /* The Discoverable Partitions Specification: root for x86-64 and arm64, extended boot loader; UEFI: its own. */
+    static const struct {
+        char guid[17];
+        enum ag_part_use use;
+    } uses[] = {
+        { "\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09", AG_PART_ROOT },
+        { "\x45\xb0\x21\xb9\xf0\x1d\xc3\x41\xaf\x44\x4c\x6f\x28\x0d\x3f\xae", AG_PART_ROOT },
+        { "\xff\xc2\x13\xbc\xe6\x59\x62\x42\xa3\x52\xb2\x75\xfd\x6f\x71\x72", AG_PART_BOOT },
+        { "\x28\x73\x2a\xc1\x1f\xf8\xd2\x11\xba\x4b\x00\xa0\xc9\x3e\xc9\x3b", AG_PART_BOOT },
+    };
+
+    for (size_t i = 0; i < MB_ARRAY_SIZE(uses); i++) {
+        if (memcmp(uses[i].guid, guid, 16) == 0)
+            return uses[i].use;
+    }
+    return AG_PART_ANY;
+}
+
 /* Something that a root can be on. */
 static bool
 is_linux_fs(const char *fstype)
 {
-    return fstype && strcmp(fstype, "vfat") != 0 && strcmp(fstype, "iso9660") != 0;
+    return fstype && strcmp(fstype, "vfat") != 0 && strcmp(fstype, "exfat") != 0 && strcmp(fstype, "ntfs3") != 0 &&
+           strcmp(fstype, "iso9660") != 0;
+}
+
+static bool
+is_typed_root(const struct ag_part *part)
+{
+    return is_linux_fs(part->fstype) && part->use == AG_PART_ROOT;
+}
+
+static bool
+is_plain_linux(const struct ag_part *part)
+{
+    return is_linux_fs(part->fstype) && part->use != AG_PART_BOOT;
+}
+
+static bool
+has_any_fs(const struct ag_part *part)
+{
+    return part->fstype != NULL;
 }
 
 int
-ag_probe_choose(const struct ag_part *parts, unsigned n)
+ag_probe_choose(const struct ag_part *parts, unsigned n, bool root)
 {
-    int best = -1;
+    static bool (*const rules[])(const struct ag_part *) = { is_typed_root, is_plain_linux, has_any_fs };
+    size_t n_rules = MB_ARRAY_SIZE(rules) - (root ? 1 : 0);
 
-    for (unsigned i = 0; i < n; i++) {
-        if (!is_linux_fs(parts[i].fstype))
-            continue;
-        if (best < 0 || (parts[i].is_root && !parts[best].is_root) ||
-            (parts[i].is_root == parts[best].is_root && parts[i].size > parts[best].size))
-            best = (int)i;
+    for (size_t r = 0; r < n_rules; r++) {
+        int found = -ENOENT;
+
+        for (unsigned i = 0; i < n; i++) {
+            if (rules[r](&parts[i]))
+                found = found == -ENOENT ? (int)i : -ENOTUNIQ;
+        }
+        if (found != -ENOENT)
+            return found;
     }
-    return best;
+    return -ENOENT;
 }

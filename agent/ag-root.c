@@ -180,10 +180,12 @@ root_in_memory(int lower_fd, struct ag_error *e)
 static int
 root_disk(struct ag_root *root, const struct mp_boot *boot, int events, struct ag_error *e)
 {
+    const struct ag_disk_want want = {
+        .serial = boot->root_source, .partition = boot->root_partition, .fstype = boot->root_fstype, .root = true };
     char device[64], fstype[16];
     mb_autofd int fd = -1;
     struct statvfs st;
-    int r = ag_disk_find_fs(events, boot->root_source, boot->root_fstype, device, fstype, e);
+    int r = ag_disk_find_fs(events, &want, device, fstype, e);
 
     if (r < 0)
         return r;

@@ -244,18 +244,25 @@ int ag_path_open(int root_fd, const char *path, unsigned flags) MB_MUST_CHECK;
 const char *ag_probe_fs(int fd);
 /* What else is there that somebody could have meant to be mounted ("a qcow2 image; ..."), or NULL. */
 const char *ag_probe_other(int fd);
-/* Type GUID of GPT entry n (1 = first) in mixed-endian on-disk order.
+/* Type GUID of GPT entry n (1 = first) in mixed-endian on-disk order (UEFI specification 2.10, section 5.3).
  * -ENOENT: no GPT or no such entry; -EPROTO: damaged. */
 int ag_probe_gpt_type(int fd, unsigned sector_size, unsigned n, uint8_t guid[16]) MB_MUST_CHECK;
 
+/* What a partition is for, by its GPT type. */
+enum ag_part_use { AG_PART_ANY, AG_PART_ROOT, AG_PART_BOOT };
+
 struct ag_part {
     unsigned number;
-    uint64_t size;
+    uint64_t size;          /* sectors of 512 bytes */
     const char *fstype;     /* NULL = none found */
-    bool is_root;           /* by its GPT type */
+    enum ag_part_use use;
 };
-/* Which one is a root file system: the one typed so, else the largest with a Linux file system; -1 = none. */
-int ag_probe_choose(const struct ag_part *parts, unsigned n);
+/* The use that a type GUID stands for. */
+enum ag_part_use ag_probe_part_use(const uint8_t guid[16]);
+/* The partition that must be meant: the only root by its type, else the only one with a file system of Linux that is
+ * not for booting, else (not for a root) the only one with any file system.  Its index; -ENOENT: none has a file
+ * system that would do; -ENOTUNIQ: several have. */
+int ag_probe_choose(const struct ag_part *parts, unsigned n, bool root) MB_MUST_CHECK;
 
 /* ---- ag-dev.c ------------------------------------------------------------------- */
 
@@ -267,7 +274,7 @@ int ag_dev_events(void) MB_MUST_CHECK;
 int ag_dev_wait_port(int events, const char *name, char path[64], struct ag_error *e) MB_MUST_CHECK;
 int ag_dev_wait_disk(int events, const char *serial, unsigned partition, char path[64],
                      struct ag_error *e) MB_MUST_CHECK;
-/* Kernel name ("vda") of the /dev node of a whole disk, its partitions: number, size and file system. */
+/* The partitions of a whole disk (its /dev node), by number. How many, or -errno. */
 int ag_dev_partitions(const char *disk, struct ag_part *parts, unsigned max) MB_MUST_CHECK;
 
 /* ---- ag-module.c ---------------------------------------------------------------- */
@@ -298,8 +305,15 @@ int ag_mount_user(int root_fd, const struct mp_boot *boot, int events, int modul
 
 /* ---- ag-disk.c ------------------------------------------------------------------ */
 
-/* The file system on the disk of this serial, whole or in a partition; want "" = any, else only that type. */
-int ag_disk_find_fs(int events, const char *serial, const char *want, char path[64], char fstype[16],
+/* What is to be mounted of a disk. */
+struct ag_disk_want {
+    const char *serial;
+    unsigned partition;     /* 0 = the whole disk if it has a file system, else the partition that must be meant */
+    const char *fstype;     /* "" = any that is known by its signature */
+    bool root;              /* as the root */
+};
+/* Wait for the disk and find it: its /dev node and type. An error lists the partitions there are. */
+int ag_disk_find_fs(int events, const struct ag_disk_want *want, char path[64], char fstype[16],
                     struct ag_error *e) MB_MUST_CHECK;
 /* Mount it, loading its module and what it needs from the modules image if the kernel does not know it. A disk that
  * is read-only is mounted so, and then without the journal if that would have to be replayed. As ag_mount_new(). */

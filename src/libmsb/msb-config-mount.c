@@ -36,7 +36,7 @@ enum {
 
 typedef enum {
     OPT_RO, OPT_RW, OPT_NOEXEC, OPT_NOSUID, OPT_NODEV, OPT_STAT_VIRT, OPT_HOST_PERMS,
-    OPT_QUOTA, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE,
+    OPT_QUOTA, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION,
 } Option;
 
 typedef struct {
@@ -62,6 +62,7 @@ static const OptionInfo options[] = {
     { "size", OPT_SIZE, TRUE, FOR_NAMED | FOR_TMPFS, OPT_SIZE },
     { "format", OPT_FORMAT, TRUE, FOR_DISKS, OPT_FORMAT },
     { "fstype", OPT_FSTYPE, TRUE, FOR_DISKS, OPT_FSTYPE },
+    { "partition", OPT_PARTITION, TRUE, FOR_DISKS, OPT_PARTITION },
 };
 
 static const char *const flag_names[] = {
@@ -192,6 +193,17 @@ set_id(const Parse *p, const char *name, const char *value, gint64 *id, GError *
 }
 
 static gboolean
+set_partition(const Parse *p, const char *value, guint *partition, GError **error)
+{
+    guint64 number;
+
+    if (!g_ascii_string_to_unsigned(value, 10, 1, MSB_MAX_PARTITION, &number, NULL))
+        return fail(p, error, "'partition=%s' is not a number from 1 to %d", value, MSB_MAX_PARTITION);
+    *partition = (guint)number;
+    return TRUE;
+}
+
+static gboolean
 set_kind(Parse *p, const char *value, GError **error)
 {
     static const char *const kinds[] = { "dir", "directory", "disk", NULL };
@@ -258,6 +270,8 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
             return fail(p, error, "'fstype=%s' is not the name of a filesystem", value);
         m->fstype = g_strdup(value);
         return TRUE;
+    case OPT_PARTITION:
+        return set_partition(p, value, &m->partition, error);
     }
     g_return_val_if_reached(FALSE);
 }

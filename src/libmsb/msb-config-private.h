@@ -16,6 +16,8 @@ G_BEGIN_DECLS
 #define MSB_MIN_MEMORY_MIB 32
 #define MSB_MAX_MEMORY_MIB (G_GUINT64_CONSTANT(16) << 20)
 #define MSB_MIN_DISK (G_GUINT64_CONSTANT(16) << 20)
+/* What Linux numbers on one disk. */
+#define MSB_MAX_PARTITION 255
 #define MSB_MAX_DISK (G_GUINT64_CONSTANT(15) << 40)
 
 struct _MsbConfig {
@@ -25,6 +27,7 @@ struct _MsbConfig {
     char *image_digest;
     char *root_format;      /* of a root that is a disk image: NULL = by extension, */
     char *root_fstype;      /* NULL = find out */
+    guint root_partition;   /* 0 = find out */
     gboolean root_readonly;
     guint cpus;
     guint64 memory_mib;

@@ -221,8 +221,8 @@ check_mount_options(const MsbMount *m, GError **error)
         return mount_fails(m, error, "uid and gid have no meaning with stat-virt=off, which shows the host's owners");
     if ((m->uid < 0) != (m->gid < 0))
         return mount_fails(m, error, "uid and gid go together");
-    if ((m->format || m->fstype) && m->kind != MSB_MOUNT_DISK)
-        return mount_fails(m, error, "format and fstype go with disk images");
+    if ((m->format || m->fstype || m->partition) && m->kind != MSB_MOUNT_DISK)
+        return mount_fails(m, error, "format, fstype and partition go with disk images");
     if (m->kind != MSB_MOUNT_NAMED && (m->volume_is_disk || m->volume_kind_given))
         return mount_fails(m, error, "kind goes with named volumes");
     return TRUE;
@@ -311,9 +311,9 @@ check_root(const MsbConfig *c, GError **error)
     guint i;
 
     if (msb_config_get_root_kind(c) != MSB_ROOT_DISK) {
-        if (!c->root_format && !c->root_fstype && !c->root_readonly)
+        if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_readonly)
             return TRUE;
-        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype and ro go with disk images",
+        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype, partition and ro go with disk images",
                              c->image);
     }
     for (i = 0; i < c->mounts->len; i++) {

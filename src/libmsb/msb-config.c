@@ -123,6 +123,7 @@ msb_config_parse_image(MsbConfig *config, const char *text, GError **error)
     set_string(&config->image, root->source);
     set_string(&config->root_format, root->format);
     set_string(&config->root_fstype, root->fstype);
+    config->root_partition = root->partition;
     config->root_readonly = root->readonly;
     return TRUE;
 }
@@ -137,6 +138,12 @@ const char *
 msb_config_get_root_fstype(const MsbConfig *config)
 {
     return config->root_fstype;
+}
+
+guint
+msb_config_get_root_partition(const MsbConfig *config)
+{
+    return config->root_partition;
 }
 
 gboolean

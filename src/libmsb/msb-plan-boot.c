@@ -63,6 +63,7 @@ fill_mount(struct mp_mount *out, const Ordered *in)
     out->source = m->kind == MSB_MOUNT_TMPFS ? g_strdup("") : msb_plan_mount_id(in->index);
     out->target = g_strdup(m->target);
     out->fstype = g_strdup(m->fstype ? m->fstype : "");
+    out->partition = m->partition;
     out->name = m->kind == MSB_MOUNT_FILE ? g_path_get_basename(m->source) : g_strdup("");
     switch (m->kind) {
     case MSB_MOUNT_DISK:
@@ -152,6 +153,7 @@ fill_root(struct mp_boot *boot, const MsbPlanInput *in)
 {
     boot->n_layers = in->n_layers;
     boot->root_fstype = dup_first(msb_config_get_root_fstype(in->config), "");
+    boot->root_partition = msb_config_get_root_partition(in->config);
     switch (msb_config_get_root_kind(in->config)) {
     case MSB_ROOT_IMAGE:
         boot->root_kind = MP_ROOT_OVERLAY;

@@ -12,8 +12,8 @@
 
 #include "mp-msg.h"
 
-/* The least a mount takes on the wire: u8, 2 x u32, u64 and four empty strings. */
-#define MOUNT_MIN_SIZE (1 + 4 + 4 + 8 + 4 * 4)
+/* The least a mount takes on the wire: u8, 3 x u32, u64 and four empty strings. */
+#define MOUNT_MIN_SIZE (1 + 4 + 4 + 8 + 4 + 4 * 4)
 
 static void
 mount_put(struct mp_enc *e, const struct mp_mount *m)
@@ -26,6 +26,7 @@ mount_put(struct mp_enc *e, const struct mp_mount *m)
     mp_put_str(e, m->name);
     mp_put_u64(e, m->size);
     mp_put_u32(e, m->mode);
+    mp_put_u32(e, m->partition);
 }
 
 static void
@@ -39,6 +40,7 @@ mount_get(struct mp_dec *d, struct mp_mount *m)
     m->name = mp_get_str(d);
     m->size = mp_get_u64(d);
     m->mode = mp_get_u32(d);
+    m->partition = mp_get_u32(d);
 }
 
 static void
@@ -58,6 +60,7 @@ mp_boot_encode(struct mp_enc *e, const struct mp_boot *m)
     mp_put_u32(e, m->n_layers);
     mp_put_str(e, m->root_source);
     mp_put_str(e, m->root_fstype);
+    mp_put_u32(e, m->root_partition);
     mp_put_str(e, m->modules_source);
     mp_put_u32(e, m->modules_partition);
     mp_put_str(e, m->kernel_version);
@@ -107,6 +110,7 @@ mp_boot_decode(struct mp_boot *m, const uint8_t *p, size_t n)
     m->n_layers = mp_get_u32(&d);
     m->root_source = mp_get_str(&d);
     m->root_fstype = mp_get_str(&d);
+    m->root_partition = mp_get_u32(&d);
     m->modules_source = mp_get_str(&d);
     m->modules_partition = mp_get_u32(&d);
     m->kernel_version = mp_get_str(&d);

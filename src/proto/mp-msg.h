@@ -97,6 +97,7 @@ struct mp_mount {
     char *name;            /* MP_MOUNT_FILE: the file's name inside the share */
     uint64_t size;         /* tmpfs: bytes, 0 = default */
     uint32_t mode;         /* tmpfs: mode of its root, 0 = default */
+    uint32_t partition;    /* disk: number, 0 = find out */
 };
 
 struct mp_boot {
@@ -104,6 +105,7 @@ struct mp_boot {
     uint32_t n_layers;     /* partitions 1 .. n, lowest layer first */
     char *root_source;
     char *root_fstype;
+    uint32_t root_partition; /* disk: number, 0 = find out */
     char *modules_source;  /* serial of the disk that holds the modules image, "" = none */
     uint32_t modules_partition; /* 0 = the whole disk */
     char *kernel_version;  /* where the modules image goes: /lib/modules/<version> */

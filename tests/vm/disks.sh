@@ -25,6 +25,16 @@ truncate -s 324M gpt.raw
 quiet sfdisk -q gpt.raw <table
 quiet dd if=xfs.part of=gpt.raw bs=1M seek=2 conv=notrunc,sparse status=none
 rm xfs.part
+# An MBR with an extended partition, and two file systems that could be meant.
+make_ext4 one.part 16M tree
+mkdir tree2 && echo from-partition-5 >tree2/file
+make_ext4 five.part 16M tree2
+printf 'label: dos\nstart=2048,size=32768,type=83\nstart=36864,size=100000,type=5\nstart=40960,size=32768,type=83\n' >table
+truncate -s 80M mbr.img
+quiet sfdisk -q mbr.img <table
+quiet dd if=one.part of=mbr.img bs=1M seek=1 conv=notrunc,sparse status=none
+quiet dd if=five.part of=mbr.img bs=1M seek=20 conv=notrunc,sparse status=none
+rm one.part five.part
 truncate -s 128M btrfs.img
 quiet mkfs.btrfs -q btrfs.img
 truncate -s 16M fat.img
@@ -36,10 +46,10 @@ quiet qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse bare.img
 cp --sparse=always bare.img dirty.img
 quiet debugfs -w -R 'ssv feature_incompat +needs_recovery' dirty.img
 
-runs "a sandbox with eleven disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
+runs "a sandbox with twelve disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
     --mount-disk ./squash.img:/squash:ro --mount-disk ./erofs.img:/erofs:fstype=erofs --mount-disk ./gpt.raw:/xfs \
     --mount-disk ./btrfs.img:/btrfs --mount-disk ./fat.img:/fat --mount-disk ./packed.qcow2:/packed:ro \
-    --mount-disk ./chain:/bare/below:format=qcow2 --mount-disk ./dirty.img:/dirty:ro busybox -- tail -f /dev/null
+    --mount-disk ./chain:/bare/below:format=qcow2 --mount-disk ./dirty.img:/dirty:ro --mount-disk ./mbr.img:/mbr:partition=5 busybox -- tail -f /dev/null
 x() { msb exec -q "disk$id" -- "$@"; }
 is "$(x sh -c 'cat /bare/file /vmdk/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
     " 7 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
@@ -51,6 +61,7 @@ for i in squash packed dirty; do
     fails_with 1 'Read-only' "$i is not" x sh -c "echo x >/$i/new"
 done
 fails_with 126 '/bare/true' "noexec keeps programs from running" x sh -c 'cp /bin/busybox /bare/true && exec /bare/true'
+is "$(x cat /mbr/file)" from-partition-5 "a partition is mounted by its number"
 before=$(stat -c %b bare.img)
 runs "a file of 16 MiB on the disk" x sh -c 'head -c 16777216 /dev/urandom >/bare/big && sync'
 [ "$(stat -c %b bare.img)" -gt $((before + 30000)) ]
@@ -87,6 +98,11 @@ fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" 
     msb run -q --mount-disk ./packed.qcow2:/x:ro,format=raw busybox -- true
 fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
 
+fails_with 1 '/x.*Several partitions.*partition=N: 1 \(ext4, 16 MiB\), 2 \(no known file system, [^)]*\), 5 \(ext4, 16 MiB\)' \
+    "two partitions that could be meant: both are named" msb run -q --mount-disk ./mbr.img:/x busybox -- true
+fails_with 1 '/x.*no partition 3; it has 1 \(no known file system, [^)]*\), 2 \(xfs' "a partition that is not there" \
+    msb run -q --mount-disk ./gpt.raw:/x:partition=3 busybox -- true
+
 # ---- roots --------------------------------------------------------------------------------
 mkdir -p root/bin root/etc
 cp "$(command -v busybox)" root/bin/busybox
@@ -99,6 +115,13 @@ is "$(msb run -q ./root.qcow2:ro -- sh -c 'echo x >/x && cat /kept /x' 2>&1)" $'
     "what is written stays; a read-only qcow2 image is the root, changes are in memory"
 is "$(msb run -q ./root.squash -- sh -c 'echo x >/etc/x && cat /etc/x && ls /kept' 2>&1)" \
     $'x\nls: /kept: No such file or directory' "so is a file system that cannot be written"
+printf 'label: gpt\nstart=2048,size=32768\nstart=40960,size=131072\n' >table
+truncate -s 96M root-parts.img
+quiet sfdisk -q root-parts.img <table
+make_ext4 small.part 16M tree
+quiet dd if=small.part of=root-parts.img bs=1M seek=1 conv=notrunc,sparse status=none
+quiet dd if=root.img of=root-parts.img bs=1M seek=20 conv=notrunc,sparse status=none
+is "$(msb run -q ./root-parts.img:ro,partition=2 -- cat /kept 2>&1)" kept "a partition of a disk is the root"
 is "$(msb run -q ./root -- sh -c 'echo bind >/made && cat /made' 2>&1)" bind "a directory is the root"
 is "$(cat root/made)" bind "and is written"
 fails_with 1 "option 'noexec' is not valid here" "an option that a root has not" msb run -q ./root.img:noexec -- true

@@ -3,8 +3,8 @@
  * Drives an agent in a guest from a shell test: sends BOOT as the options say,
  * runs commands one after the other, and prints what came.
  *
- *     agent-driver --connect=SOCKET --root=KIND:SOURCE[:FSTYPE] [--layers=N] [--modules=SERIAL:PARTITION:VERSION]
- *         [--mount=KIND,SOURCE,TARGET,FLAGS,FSTYPE,NAME,SIZE]... [--hostname=H] [--host=LINE]... [--env=K=V]...
+ *     agent-driver --connect=SOCKET --root=KIND:SOURCE[:FSTYPE[:PARTITION]] [--layers=N] [--modules=SERIAL:PARTITION:VERSION]
+ *         [--mount=KIND,SOURCE,TARGET,FLAGS,FSTYPE,NAME,SIZE,PARTITION]... [--hostname=H] [--host=LINE]... [--env=K=V]...
  *         [--user=U] [--workdir=D] [--shell=S] [--restricted] [--realtime=NS] [--timeout=SECONDS]
  *         [--run='SHELL COMMAND' | --tty='SHELL COMMAND' | --as=USER | --wait-end | --shutdown=GRACE_MS]...
  *
@@ -82,6 +82,7 @@ parse_root(struct mp_boot *b, char *arg)
                    : !strcmp(kind, "disk") ? MP_ROOT_DISK : 99;
     b->root_source = cut(&arg, ':');
     b->root_fstype = cut(&arg, ':');
+    b->root_partition = (uint32_t)atoi(cut(&arg, ':'));
 }
 
 static void
@@ -104,6 +105,7 @@ parse_mount(struct driver *d, char *arg)
     m->fstype = cut(&arg, ',');
     m->name = cut(&arg, ',');
     m->size = strtoull(cut(&arg, ','), NULL, 10);
+    m->partition = (uint32_t)atoi(cut(&arg, ','));
 }
 
 static void

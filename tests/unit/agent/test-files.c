@@ -262,16 +262,36 @@ static void
 test_choose(void)
 {
     struct ag_part parts[] = {
-        { 1, 100, "vfat", false }, { 2, 900, NULL, false }, { 3, 50, "ext4", false }, { 4, 500, "xfs", false },
+        { 1, 100, "vfat", AG_PART_ANY }, { 2, 900, NULL, AG_PART_ANY }, { 3, 50, "ext4", AG_PART_ANY },
+        { 4, 500, "xfs", AG_PART_ANY },
     };
 
-    eq_int(ag_probe_choose(parts, 4), 3, "the largest Linux file system");
-    parts[2].is_root = true;
-    eq_int(ag_probe_choose(parts, 4), 2, "but one that is typed as a root comes first");
-    parts[1].is_root = true;
-    eq_int(ag_probe_choose(parts, 4), 2, "if it holds one");
-    eq_int(ag_probe_choose(parts, 2), -1, "or none at all");
-    eq_int(ag_probe_choose(parts, 0), -1, "of none");
+    eq_int(ag_probe_choose(parts, 3, true), 2, "the only one with a file system of Linux");
+    eq_int(ag_probe_choose(parts, 3, false), 2, "also of something else than a root");
+    eq_int(ag_probe_choose(parts, 4, true), -ENOTUNIQ, "one of two is not guessed");
+    parts[2].use = AG_PART_BOOT;
+    eq_int(ag_probe_choose(parts, 4, true), 3, "what is for booting does not count");
+    parts[2].use = AG_PART_ROOT;
+    eq_int(ag_probe_choose(parts, 4, true), 2, "one that is typed as a root comes first");
+    parts[1].use = AG_PART_ROOT;
+    eq_int(ag_probe_choose(parts, 4, true), 2, "if it holds one");
+    parts[3].use = AG_PART_ROOT;
+    eq_int(ag_probe_choose(parts, 4, true), -ENOTUNIQ, "of two roots none is guessed");
+    eq_int(ag_probe_choose(parts, 2, true), -ENOENT, "what a Linux system cannot be on is no root");
+    eq_int(ag_probe_choose(parts, 2, false), 0, "but mounted if it is the only one");
+    eq_int(ag_probe_choose(parts, 0, false), -ENOENT, "of none");
+}
+
+static void
+test_part_use(void)
+{
+    static const uint8_t root[] = { 0xe3, 0xbc, 0x68, 0x4f, 0xcd, 0xe8, 0xb1, 0x4d,
+                                    0x96, 0xe7, 0xfb, 0xca, 0xf9, 0x84, 0xb7, 0x09 };
+    static const uint8_t linux_data[] = { 0xaf, 0x3d, 0xc6, 0x0f, 0x83, 0x84, 0x72, 0x47,
+                                          0x8e, 0x79, 0x3d, 0x69, 0xd8, 0x47, 0x7d, 0xe4 };
+
+    eq_int(ag_probe_part_use(root), AG_PART_ROOT, "the type of a root");
+    eq_int(ag_probe_part_use(linux_data), AG_PART_ANY, "the type of any data");
 }
 
 static void
@@ -335,6 +355,7 @@ main(void)
     test_signatures();
     test_gpt();
     test_choose();
+    test_part_use();
     test_modules();
     test_run();
     snprintf(command, sizeof(command), "rm -rf %s", dir);

@@ -309,7 +309,7 @@ config_full(void)
     msb_config_add_label(c, "flag", NULL);
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_VOLUME, "data:/d:ro,nosuid"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,noexec,nodev"));
-    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=raw,fstype=ext4"));
+    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=raw,fstype=ext4,partition=3"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/t:size=64M"));
     return c;
 }

@@ -116,13 +116,14 @@ test_disk_root(Fixture *f, gconstpointer data)
 
     f->in.n_layers = 0;
     f->in.layers = NULL;
-    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:fstype=xfs", &error));
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:fstype=xfs,partition=4", &error));
     plan = build(f);
     assert_argv(f, plan, 1, "/libexec/msb-vhost-blk --socket-path=RUN/root.sock --serial=root --num-queues=1 "
                             "--blk-file=/etc/passwd --format=raw --discard=on");
     g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_DISK);
     g_assert_cmpstr(plan->boot.root_source, ==, "root");
     g_assert_cmpstr(plan->boot.root_fstype, ==, "xfs");
+    g_assert_cmpuint(plan->boot.root_partition, ==, 4);
 
     g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:ro,format=qcow2", &error));
     other = build(f);
@@ -130,6 +131,7 @@ test_disk_root(Fixture *f, gconstpointer data)
                              "--blk-file=/etc/passwd --format=qcow2 --read-only");
     g_assert_true(device(other, 1)->readonly);
     g_assert_cmpstr(other->boot.root_fstype, ==, "");
+    g_assert_cmpuint(other->boot.root_partition, ==, 0);
     g_assert_false(device(other, 1)->journal);
     msb_plan_free(other);
 
@@ -164,7 +166,7 @@ test_mounts(Fixture *f, gconstpointer data)
     plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6,quota=1G");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_TMPFS, "/tmp:64M");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev,quota=500");
-    plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4,partition=2");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_NAMED, "big:/z/z/z/z/z:kind=disk,size=1G,ro");
     plan = build(f);
     boot = &plan->boot;
@@ -176,6 +178,7 @@ test_mounts(Fixture *f, gconstpointer data)
     g_assert_cmpuint(boot->mounts[0].flags, ==, MP_MOUNT_NOSUID | MP_MOUNT_NODEV);
     g_assert_cmpstr(boot->mounts[1].source, ==, "m4");
     g_assert_cmpstr(boot->mounts[1].fstype, ==, "ext4");
+    g_assert_cmpuint(boot->mounts[1].partition, ==, 2);
     g_assert_cmpint(boot->mounts[1].kind, ==, MP_MOUNT_DISK);
     g_assert_cmpint(boot->mounts[2].kind, ==, MP_MOUNT_TMPFS);
     g_assert_cmpuint(boot->mounts[2].size, ==, 64 << 20);

@@ -52,11 +52,12 @@ test_boot(void)
     struct mp_mount mounts[] = {
         { .kind = MP_MOUNT_VIRTIOFS, .flags = MP_MOUNT_RO, .source = (char *)"m0", .target = (char *)"/data" },
         { .kind = MP_MOUNT_TMPFS, .target = (char *)"/scratch", .size = UINT64_C(1) << 40, .mode = 0700 },
+        { .kind = MP_MOUNT_DISK, .source = (char *)"m2", .target = (char *)"/disk", .partition = 7 },
     };
     struct mp_boot m = {
         .root_kind = MP_ROOT_OVERLAY, .n_layers = 3, .modules_source = (char *)"layers",
         .modules_partition = 4, .kernel_version = (char *)"6.1.0", .hostname = (char *)"box",
-        .mounts = mounts, .n_mounts = 2, .hosts = hosts, .env = env, .user = (char *)"u:g",
+        .root_partition = 3, .mounts = mounts, .n_mounts = 3, .hosts = hosts, .env = env, .user = (char *)"u:g",
         .workdir = (char *)"/w", .shell = (char *)"/bin/sh", .realtime_ns = 1, .flags = MP_BOOT_RESTRICTED,
     };
     struct mp_boot back = { 0 };
@@ -64,9 +65,11 @@ test_boot(void)
 
     eq_int(mp_boot_encode(&e, &m), 0, "boot encodes");
     eq_int(mp_boot_decode(&back, e.buf + MP_FRAME_HEADER_SIZE, e.len - MP_FRAME_HEADER_SIZE), 0, "and decodes");
-    eq_int(back.n_mounts, 2, "mounts");
+    eq_int(back.n_mounts, 3, "mounts");
     eq_str(back.mounts[1].target, "/scratch", "their order");
     ok(back.mounts[1].size == UINT64_C(1) << 40, "sizes");
+    eq_int(back.mounts[2].partition, 7, "partitions");
+    eq_int(back.root_partition, 3, "also the root's");
     eq_str(back.env[1], "B=two words", "environment");
     eq_str(back.root_source, "", "what was NULL is empty");
     mp_boot_clear(&back);
