@@ -132,10 +132,18 @@ out=$(python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http
 # ---- who needs what ----
 mkdir -p "$MSB_HOME/sandboxes/stopped" "$MSB_HOME/snapshots/kept"
 printf '{"version":1,"name":"stopped","image":"x","image_digest":"%s"}' "$digest" >"$MSB_HOME/sandboxes/stopped/config.json"
+works "a name beside others goes, whoever uses the image" msb image rm "127.0.0.1:$plain/team/image:1"
+fails "its digest stands for all names" "more than one name.*registry.example/team/image:1.*--force" msb image rm "$digest"
+for name in $(msb image ls -q | grep -v "^$image\$"); do msb image rm -q "$name"; done
 fails "rm says which sandbox needs the image" "used by sandbox stopped" msb image rm "$image"
+fails "by its digest too" "used by sandbox stopped" msb image rm "${digest:7:12}"
 rm -r "$MSB_HOME/sandboxes/stopped"
 printf '{"version":1,"image":{"ref":"x","manifest_digest":"%s"}}' "$digest" >"$MSB_HOME/snapshots/kept/snapshot.json"
 fails "and which snapshot" "used by snapshot kept" msb image rm "$image"
+msb image tag "$image" "x/y:1"
+works "rm --force of a digest takes all names" msb image rm --force "$digest"
+fails "and the image is not in the list any more" "not in the store" msb image inspect "$image"
+msb load -q "$tmp/oci" >/dev/null
 msb import -q "$tmp/two.tar" unused:1 >/dev/null
 all=$(tree)
 out=$(msb image prune --dry-run 2>/dev/null)

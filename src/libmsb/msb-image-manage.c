@@ -36,6 +36,93 @@ msb_image_tag(MsbHome *home, const char *text, const char *name, GError **error)
                          (const char *const[]){msb_image_get_digest(image), NULL}, error);
 }
 
+/* ---- remove -------------------------------------------------------------------------------- */
+
+typedef struct {
+    MsbHome *home;
+    const char *text;
+    gboolean force;
+} Removal;
+
+/* The names of the image that entry is of (element-type borrowed string). */
+static GPtrArray *
+names_of(const GPtrArray *entries, const MsbStoreEntry *entry)
+{
+    GPtrArray *names = g_ptr_array_new();
+
+    for (guint i = 0; i < entries->len; i++) {
+        const MsbStoreEntry *other = g_ptr_array_index(entries, i);
+
+        if (strcmp(other->digest, entry->digest) == 0)
+            g_ptr_array_add(names, other->reference);
+    }
+    return names;
+}
+
+static gboolean
+refuse_several(const Removal *removal, GPtrArray *names, GError **error)
+{
+    g_autofree char *list = NULL;
+
+    g_ptr_array_add(names, NULL);
+    list = g_strjoinv(", ", (char **)names->pdata);
+    return msb_error_set(error, MSB_ERROR_IN_USE,
+                         "image '%s' has more than one name (%s): remove each by its name, or --force", removal->text,
+                         list);
+}
+
+static gboolean
+check_unused(const Removal *removal, const MsbStoreEntry *entry, GError **error)
+{
+    g_auto(GStrv) users = msb_store_users_of(removal->home, entry->digest, error);
+    g_autofree char *names = NULL;
+
+    if (!users)
+        return FALSE;
+    if (!users[0] || removal->force)
+        return TRUE;
+    names = g_strjoinv(", ", users);
+    return msb_error_set(error, MSB_ERROR_IN_USE, "image '%s' is used by %s: remove what uses it first, or --force",
+                         entry->reference, names);
+}
+
+/* A name goes, or with its digest the image under all its names. Only who takes the last name asks who uses it: what
+ * was made from an image keeps to its digest, not to a name. */
+static gboolean
+choose_removed(const GPtrArray *entries, gpointer data, GPtrArray *references, GError **error)
+{
+    const Removal *removal = data;
+    g_autoptr(GPtrArray) names = NULL;
+    const MsbStoreEntry *entry;
+    gboolean by_name;
+
+    if (!msb_image_find_entry(entries, removal->text, &entry, &by_name, error))
+        return FALSE;
+    if (!entry)
+        return msb_image_set_not_found(removal->text, error);
+    names = names_of(entries, entry);
+    if (by_name && names->len > 1) {
+        g_ptr_array_add(references, g_strdup(entry->reference));
+        return TRUE;
+    }
+    if (names->len > 1 && !removal->force)
+        return refuse_several(removal, names, error);
+    if (!check_unused(removal, entry, error))
+        return FALSE;
+    for (guint i = 0; i < names->len; i++)
+        g_ptr_array_add(references, g_strdup(g_ptr_array_index(names, i)));
+    return TRUE;
+}
+
+gboolean
+msb_image_remove(MsbHome *home, const char *text, gboolean force, GError **error)
+{
+    Removal removal = {home, text, force};
+    g_autoptr(MsbStore) store = msb_store_open(home, error);
+
+    return store && msb_store_untag(store, choose_removed, &removal, error);
+}
+
 /* ---- history ------------------------------------------------------------------------------- */
 
 void

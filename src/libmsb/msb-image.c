@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Images in the store: read, looked up, listed, removed. */
+/* Images in the store: read, looked up, listed. */
 #include <config.h>
 
 #include <string.h>
@@ -282,21 +282,23 @@ find_by_digest(const GPtrArray *entries, const char *text, const MsbStoreEntry *
     return TRUE;
 }
 
-static gboolean
-find_entry(const GPtrArray *entries, const char *text, const MsbStoreEntry **found, GError **error)
+gboolean
+msb_image_find_entry(const GPtrArray *entries, const char *text, const MsbStoreEntry **found, gboolean *by_name,
+                     GError **error)
 {
     *found = find_by_name(entries, text);
+    *by_name = *found != NULL;
     return *found || find_by_digest(entries, text, found, error);
 }
 
-static void
-set_not_found(const char *text, GError **error)
+gboolean
+msb_image_set_not_found(const char *text, GError **error)
 {
     g_autofree char *shown = g_utf8_make_valid(text, -1);
 
-    msb_error_set(
+    return msb_error_set(
         error, MSB_ERROR_NOT_FOUND,
-        "image '%s' is not in the store: 'msb image ls' lists what is, 'msb load' and 'msb import' add to it",
+        "image '%s' is not in the store: 'msb image ls' lists what is, 'msb pull', 'msb load' and 'msb import' add to it",
         shown);
 }
 
@@ -305,8 +307,9 @@ msb_image_lookup(MsbHome *home, const char *text, GError **error)
 {
     g_autoptr(GPtrArray) entries = msb_store_read_index(home, error);
     const MsbStoreEntry *entry;
+    gboolean by_name;
 
-    if (!entries || !find_entry(entries, text, &entry, error))
+    if (!entries || !msb_image_find_entry(entries, text, &entry, &by_name, error))
         return NULL;
     if (entry)
         return read_entry(home, entry, error);
@@ -317,7 +320,7 @@ msb_image_lookup(MsbHome *home, const char *text, GError **error)
         if (g_file_test(path, G_FILE_TEST_EXISTS))
             return msb_image_read(home, NULL, text, 0, error);
     }
-    set_not_found(text, error);
+    msb_image_set_not_found(text, error);
     return NULL;
 }
 
@@ -348,33 +351,6 @@ msb_image_list(MsbHome *home, GError **error)
     }
     g_ptr_array_sort(images, newest_first);
     return g_steal_pointer(&images);
-}
-
-gboolean
-msb_image_remove(MsbHome *home, const char *text, gboolean force, GError **error)
-{
-    g_autoptr(MsbStore) store = msb_store_open(home, error);
-    g_autoptr(GPtrArray) entries = store ? msb_store_read_index(home, error) : NULL;
-    g_auto(GStrv) users = NULL;
-    const MsbStoreEntry *entry;
-
-    if (!entries || !find_entry(entries, text, &entry, error))
-        return FALSE;
-    if (!entry) {
-        set_not_found(text, error);
-        return FALSE;
-    }
-    users = msb_store_users_of(home, entry->digest, error);
-    if (!users)
-        return FALSE;
-    if (users[0] && !force) {
-        g_autofree char *names = g_strjoinv(", ", users);
-
-        return msb_error_set(error, MSB_ERROR_IN_USE,
-                             "image '%s' is used by %s: remove what uses it first, or --force", entry->reference,
-                             names);
-    }
-    return msb_store_untag(store, entry->reference, error);
 }
 
 /* ---- showing ----------------------------------------------------------------------------- */

@@ -45,7 +45,8 @@ typedef void (*MsbProgressFunc)(const char *what, guint64 done, guint64 total, g
 MsbImage *msb_image_lookup(MsbHome *home, const char *reference, GError **error);
 /* Newest first (element-type MsbImage). */
 GPtrArray *msb_image_list(MsbHome *home, GError **error);
-/* Remove a reference, and what nothing else needs. IN_USE names the sandboxes unless force. */
+/* Remove a name, and with the last one the image and what nothing else needs; a digest stands for all names. Unless
+ * force, IN_USE names the sandboxes and snapshots that the last name is kept for, or the names that a digest has. */
 gboolean msb_image_remove(MsbHome *home, const char *reference, gboolean force, GError **error);
 
 /* Let name (a reference without a digest) mean the same image as reference. What it meant before, it does no more. */

@@ -277,7 +277,7 @@ lock_index(MsbHome *home, GError **error)
     return msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, -1, error);
 }
 
-static gboolean
+static void
 drop_reference(GPtrArray *entries, const char *reference)
 {
     for (guint i = 0; i < entries->len; i++) {
@@ -285,10 +285,9 @@ drop_reference(GPtrArray *entries, const char *reference)
 
         if (strcmp(entry->reference, reference) == 0) {
             g_ptr_array_remove_index(entries, i);
-            return TRUE;
+            return;
         }
     }
-    return FALSE;
 }
 
 gboolean
@@ -312,15 +311,16 @@ msb_store_tag(MsbStore *store, const char *const *references, const char *const 
 }
 
 gboolean
-msb_store_untag(MsbStore *store, const char *reference, GError **error)
+msb_store_untag(MsbStore *store, MsbStoreChoose choose, gpointer data, GError **error)
 {
     g_autoptr(MsbLock) lock = lock_index(store->home, error);
     g_autoptr(GPtrArray) entries = lock ? msb_store_read_index(store->home, error) : NULL;
+    g_autoptr(GPtrArray) references = g_ptr_array_new_with_free_func(g_free);
 
-    if (!entries)
+    if (!entries || !choose(entries, data, references, error))
         return FALSE;
-    if (!drop_reference(entries, reference))
-        return msb_error_set(error, MSB_ERROR_NOT_FOUND, "image '%s' is not in the store", reference);
+    for (guint i = 0; i < references->len; i++)
+        drop_reference(entries, g_ptr_array_index(references, i));
     return write_index(store->home, entries, error);
 }
 

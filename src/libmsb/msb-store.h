@@ -75,7 +75,11 @@ void msb_store_entry_free(MsbStoreEntry *entry);
 /* Let references[i] (full form) name the manifest digests[i], which is in the store. All or none. */
 gboolean msb_store_tag(MsbStore *store, const char *const *references, const char *const *digests,
                        GError **error);
-gboolean msb_store_untag(MsbStore *store, const char *reference, GError **error);
+/* Says which references go: adds them (strings, transfer full) to references. FALSE: none do. entries are those of the
+ * index, which does not change meanwhile. */
+typedef gboolean (*MsbStoreChoose)(const GPtrArray *entries, gpointer data, GPtrArray *references, GError **error);
+/* Forget the references that choose() says. All or none. */
+gboolean msb_store_untag(MsbStore *store, MsbStoreChoose choose, gpointer data, GError **error);
 /* Forget every reference to an image that nothing was made from. *entries (transfer full) are those that stay; the
  * references that go are added to removed (of strings), which with only_look is all that happens. */
 gboolean msb_store_untag_unused(MsbStore *store, gboolean only_look, GPtrArray **entries, GPtrArray *removed,
