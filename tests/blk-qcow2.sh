@@ -1,34 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # qcow2 images made by qemu-img read as qemu-img reads them; broken ones are refused by name.
-for tool in qemu-img qemu-io python3; do
-    command -v $tool >/dev/null || { echo "1..0 # SKIP $tool is not installed"; exit 77; }
-done
 # shellcheck source=tests/lib/blk.bash
 . "$(dirname "$0")/lib/blk.bash"
+requires qemu-img qemu-io python3
+format=qcow2
 
-# same IMAGE DESCRIPTION [ENGINE]: we read what qemu-img reads
-same() {
-    local r=1
-    rm -f ours theirs
-    serve --read-only --format=qcow2 --blk-file="$1" --engine="${3:-auto}"
-    if "$dump" s ours >>log 2>&1; then
-        qemu-img convert -f qcow2 -O raw "$1" theirs 2>>log && cmp ours theirs >>log 2>&1
-        r=$?
-    fi
-    # Its end has to be an orderly one too: freeing is under the system call filter.
-    stop || r=1
-    check $r "$2"
-}
-# refused IMAGE PATTERN DESCRIPTION
-refused() {
-    timeout 20 "$blk" --socket-path=s --read-only --format=qcow2 --blk-file="$1" >out 2>log
-    local status=$?
-    [ $status = 1 ] && grep -q -- "$2" log
-    check $? "$3"
-}
-io() { qemu-io -f qcow2 "$@" >log 2>&1 || { sed 's/^/# /' log; exit 99; }; }
-create() { qemu-img create -q -f qcow2 "$@" >log 2>&1 || { sed 's/^/# /' log; exit 99; }; }
+io() { good qemu-io -f qcow2 "$@"; }
+create() { good qemu-img create -q -f qcow2 "$@"; }
 
 # Runs of clusters, parts of clusters, zeros written and discarded.
 scribble() {
@@ -101,12 +80,7 @@ EOF
 check $? 'a backing file whose format is not told opens'
 
 # ---- broken ----------------------------------------------------------------------------
-# patch IMAGE OFFSET FORMAT VALUE
-patch() {
-    cp image broken
-    python3 -c 'import struct, sys
-f = open("broken", "r+b"); f.seek(int(sys.argv[1])); f.write(struct.pack(">" + sys.argv[2], int(sys.argv[3], 0)))' "$@"
-}
+patch() { patched '>' image "$@"; } # patch OFFSET TYPE VALUE
 create image 7M
 scribble image
 patch 0 I 0x51464900; refused broken magic 'wrong magic'
@@ -147,13 +121,7 @@ check $? 'which the back-end survives'
 stop
 
 # ---- for writing ------------------------------------------------------------------------
-# unwritable IMAGE PATTERN DESCRIPTION
-unwritable() {
-    timeout 20 "$blk" --socket-path=s --format=qcow2 --blk-file="$1" >out 2>log
-    local status=$?
-    [ $status = 1 ] && grep -q -- "$2" log
-    check $? "$3"
-}
+unwritable() { refused "$@" --num-queues=1; } # unwritable IMAGE PATTERN DESCRIPTION
 create image 7M
 scribble image
 qemu-img snapshot -c one image

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # What the tests of msb-vhost-blk share; sourced.  A directory of their own that
 # goes away at the end, TAP, and one back-end at a time on the socket s.
+# shellcheck disable=SC2034 # set for those who source this
 set -u
 builddir=${abs_top_builddir:-$PWD}
 srcdir=${abs_top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -48,6 +49,48 @@ stop() { # its exit status
     pid=
     return $status
 }
+# requires TOOL...: all of them, or the test is skipped
+requires() {
+    local tool
+    for tool; do
+        command -v "$tool" >/dev/null || { echo "1..0 # SKIP $tool is not installed"; exit 77; }
+    done
+}
+
+# ---- for images of one $format ---------------------------------------------------------
+# good COMMAND...: one that prepares a test
+good() { "$@" >log 2>&1 || { sed 's/^/# /' log; exit 99; }; }
+# same IMAGE DESCRIPTION [ENGINE]: we read what qemu-img reads
+same() {
+    local r=1
+    rm -f ours theirs
+    serve --read-only --format="$format" --blk-file="$1" --engine="${3:-auto}"
+    if "$dump" s ours >>log 2>&1; then
+        qemu-img convert -f "$format" -O raw "$1" theirs 2>>log && cmp ours theirs >>log 2>&1
+        r=$?
+    fi
+    # Its end has to be an orderly one too: freeing is under the system call filter.
+    stop || r=1
+    check $r "$2"
+}
+# refused IMAGE PATTERN DESCRIPTION [OPTION...]: with these options (default: --read-only) it is refused in these words
+refused() {
+    local image=$1 pattern=$2 description=$3 status
+    shift 3
+    [ $# -gt 0 ] || set -- --read-only
+    timeout 20 "$blk" --socket-path=s --format="$format" --blk-file="$image" "$@" >out 2>log
+    status=$?
+    [ $status = 1 ] && grep -q -- "$pattern" log
+    check $? "$description"
+}
+# patched ORDER IMAGE OFFSET TYPE VALUE: a copy named broken with a number of a struct.pack() type changed; ORDER < or >
+patched() {
+    cp "$2" broken
+    python3 -c 'import struct, sys
+order, offset, type, value = sys.argv[1:]
+f = open("broken", "r+b"); f.seek(int(offset)); f.write(struct.pack(order + type, int(value, 0)))' "$1" "${@:3}"
+}
+
 finish() {
     echo "1..$count"
     [ $failed = 0 ]
