@@ -146,6 +146,8 @@ set_identity(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const 
     r = fs_ident_load(fs, node, fd, &stx, &id);
     if (r < 0)
         return r;
+    if (in->valid & FATTR_MODE && S_ISLNK(id.mode))
+        return -EOPNOTSUPP;
     old = id;
     if (!apply_identity(in, &id) ||
         (memcmp(&old, &id, sizeof(id)) == 0 && !(in->valid & (FATTR_MODE | FATTR_UID | FATTR_GID))))
@@ -188,7 +190,7 @@ set_size(struct fs_req *req, struct fs_node *node, const struct fs_fd *fd)
 
     if (node->type == S_IFDIR)
         return -EISDIR;
-    if (node->type != S_IFREG || in->size > INT64_MAX)
+    if (!fs_node_is_file(req->fs, node) || in->size > INT64_MAX)
         return -EINVAL;
     if (in->valid & FATTR_KILL_SUIDGID) {
         r = fs_ident_kill_suid(req->fs, node, fd, req->hdr.gid);

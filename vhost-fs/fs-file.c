@@ -60,18 +60,11 @@ check_flags(const struct fs *fs, uint32_t flags)
 static int
 check_type(struct fs *fs, struct fs_node *node)
 {
-    uint32_t mode;
-
     if (node->type == S_IFDIR)
         return -EISDIR;
-    if (node->type == S_IFLNK)
+    if (node->type == S_IFLNK || fs_node_guest_type(fs, node) == S_IFLNK)
         return -ELOOP;
-    pthread_mutex_lock(fs_node_lock(fs, node));
-    mode = node->ident.id.mode;
-    pthread_mutex_unlock(fs_node_lock(fs, node));
-    if (node->type != S_IFREG || (mode && !S_ISREG(mode)))
-        return S_ISLNK(mode) ? -ELOOP : -ENXIO;
-    return 0;
+    return fs_node_is_file(fs, node) ? 0 : -ENXIO;
 }
 
 static int

@@ -123,6 +123,17 @@ fs_node_matches(const struct fs_node *node, const struct statx *stx)
     return key_equal(&node->key, &key) && node->type == (stx->stx_mode & S_IFMT);
 }
 
+uint32_t
+fs_node_guest_type(struct fs *fs, struct fs_node *node)
+{
+    uint32_t mode;
+
+    pthread_mutex_lock(fs_node_lock(fs, node));
+    mode = node->ident.id.mode;
+    pthread_mutex_unlock(fs_node_lock(fs, node));
+    return mode & S_IFMT;
+}
+
 /* ---- the table ------------------------------------------------------------------- */
 
 static struct fs_node_shard *

@@ -123,6 +123,18 @@ struct fs_node *fs_node_make_single(struct fs *fs);
  * without a name). NULL with errno ENOMEM, or ENFILE when the table is full. */
 struct fs_node *fs_node_make(struct fs *fs, const struct statx *stx, struct fs_node *parent, const char *name);
 
+/* The guest's type of a file as it was found last: S_IFMT bits, or 0 if nobody looked. */
+uint32_t fs_node_guest_type(struct fs *fs, struct fs_node *node);
+
+/* True if both the host and the guest hold it for a regular file. */
+static inline bool
+fs_node_is_file(struct fs *fs, struct fs_node *node)
+{
+    uint32_t type = fs_node_guest_type(fs, node);
+
+    return node->type == S_IFREG && (type == 0 || type == S_IFREG);
+}
+
 bool fs_node_matches(const struct fs_node *node, const struct statx *stx);
 
 /* Note a new place of a node; errors are harmless (a later walk fails with ESTALE). */
