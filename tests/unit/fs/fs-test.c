@@ -180,25 +180,39 @@ vu_call(struct ft *t, uint32_t opcode, uint64_t nodeid, const void *arg, size_t 
 }
 
 struct ft *
+ft_backend(const struct vu_options *o, uint32_t init_flags)
+{
+    struct ft *t = calloc(1, sizeof(*t));
+    struct vu_fs *f = calloc(1, sizeof(*f));
+
+    if (!t || !f || vu_fs_open(f, o, init_flags) < 0) {
+        free(t);
+        free(f);
+        return NULL;
+    }
+    t->vu = f;
+    t->call = vu_call;
+    return t;
+}
+
+struct ft *
 ft_vu(const char *const *args)
 {
     const char *build = getenv("abs_top_builddir");
     char program[PATH_MAX];
     const char *argv[24] = {program};
     struct vu_options o = {.argv = argv, .queues = 2, .memory = 32u << 20};
-    struct ft *t = calloc(1, sizeof(*t));
-    struct vu_fs *f = calloc(1, sizeof(*f));
+    struct ft *t;
     unsigned n;
 
     snprintf(program, sizeof(program), "%s/vhost-fs/msb-vhost-fs", build ? build : ".");
     for (n = 0; args[n] && n + 2 < MB_ARRAY_SIZE(argv); n++)
         argv[n + 1] = args[n];
-    if (!t || !f || vu_fs_open(f, &o, 0) < 0) {
+    t = ft_backend(&o, 0);
+    if (!t) {
         printf("Bail out! %s does not serve\n", program);
         exit(1);
     }
-    t->vu = f;
-    t->call = vu_call;
     return t;
 }
 

@@ -43,6 +43,9 @@ const char *ft_no_xattr(void);
 struct ft *ft_core(const struct fs_config *config);
 /* The program over virtqueues; args: its options after the first, NULL-terminated. */
 struct ft *ft_vu(const char *const *args);
+/* Any back-end, as struct vu_options tells (NULL: it does not serve), with INIT's flags. */
+struct vu_options;
+struct ft *ft_backend(const struct vu_options *o, uint32_t init_flags);
 void ft_free(struct ft *t);
 
 /* A request as it stands, for hostile ones: returns bytes of the reply written to in. */
