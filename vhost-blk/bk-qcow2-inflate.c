@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Compressed clusters.  The L2 entry has the byte offset of the packed data and
- * the number of 512-byte sectors it touches beyond the first.  The clusters that
- * were unpacked last are kept: sequential reads unpack each one once.  Several
- * threads unpack at the same time.
+ * the number of 512-byte sectors it touches beyond the first.
  */
 #include <config.h>
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #ifdef HAVE_ZSTD
 #include <zstd.h>
 #endif
@@ -19,24 +16,18 @@
 #include "mb-io.h"
 #include "mb-iov.h"
 
+#include "bk-inflate.h"
 #include "bk-qcow2-priv.h"
 #include "bk-vmdk.h"
 
-/* Raw deflate. A cluster is full when the output is; what follows is padding. */
+/* A cluster is full when the output is; what follows is padding. */
 static int
 unpack_deflate(const uint8_t *in, size_t in_len, uint8_t *out, size_t out_len)
 {
-    z_stream z = {.next_in = (Bytef *)(uintptr_t)in,
-                  .avail_in = (uInt)in_len,
-                  .next_out = out,
-                  .avail_out = (uInt)out_len};
-    int rc;
+    size_t got;
+    int rc = bk_inflate(BK_DEFLATE_RAW, in, in_len, out, out_len, &got);
 
-    if (inflateInit2(&z, -12) != Z_OK)
-        return -EIO;
-    rc = inflate(&z, Z_FINISH);
-    inflateEnd(&z);
-    return (rc == Z_STREAM_END || rc == Z_BUF_ERROR) && z.avail_out == 0 ? 0 : -EIO;
+    return rc == 0 && got < out_len ? -EIO : rc;
 }
 
 #ifdef HAVE_ZSTD
@@ -79,13 +70,14 @@ qcow2_packed_range(const struct qcow2 *q, uint64_t entry, uint64_t *offset, uint
 }
 
 static int
-unpack(const struct qcow2 *q, uint64_t entry, uint8_t *out)
+unpack(const struct bk_unpacked_source *source, uint8_t *out, size_t size)
 {
+    const struct qcow2 *q = source->image;
     mb_autofree uint8_t *packed = NULL;
     uint64_t offset, len;
     ssize_t n;
 
-    qcow2_packed_range(q, entry, &offset, &len);
+    qcow2_packed_range(q, source->key, &offset, &len);
     packed = malloc(len);
     if (!packed)
         return -ENOMEM;
@@ -94,104 +86,17 @@ unpack(const struct qcow2 *q, uint64_t entry, uint8_t *out)
     if (n <= 0)
         return -EIO;
     if (q->compression == QCOW2_ZSTD)
-        return unpack_zstd(packed, (size_t)n, out, q->cluster_size);
-    return unpack_deflate(packed, (size_t)n, out, q->cluster_size);
-}
-
-/* ---- the clusters that are kept; under the lock ---------------------------------------- */
-
-static struct qcow2_unpacked *
-find(struct qcow2 *q, uint64_t entry)
-{
-    for (unsigned i = 0; i < QCOW2_UNPACKED; i++) {
-        if (q->unpacked[i].entry == entry)
-            return &q->unpacked[i];
-    }
-    return NULL;
-}
-
-/* The one that was not used for longest, if it is not in use. */
-static struct qcow2_unpacked *
-find_free(struct qcow2 *q)
-{
-    struct qcow2_unpacked *best = NULL;
-
-    for (unsigned i = 0; i < QCOW2_UNPACKED; i++) {
-        struct qcow2_unpacked *u = &q->unpacked[i];
-
-        if (u->users == 0 && (!best || u->stamp < best->stamp))
-            best = u;
-    }
-    return best;
-}
-
-/* Unpack into u, which becomes the entry's; without the lock meanwhile. */
-static int
-fill(struct qcow2 *q, struct qcow2_unpacked *u, uint64_t entry)
-{
-    int rc;
-
-    u->entry = entry;
-    u->ready = false;
-    u->users = 1;
-    pthread_mutex_unlock(&q->unpack_lock);
-    if (!u->data)
-        u->data = malloc(q->cluster_size);
-    rc = u->data ? unpack(q, entry, u->data) : -ENOMEM;
-    pthread_mutex_lock(&q->unpack_lock);
-    u->ready = rc == 0;
-    if (rc < 0)
-        u->entry = 0;
-    u->users = 0;
-    pthread_cond_broadcast(&q->unpack_ready);
-    return rc;
-}
-
-/* The unpacked cluster, in use by us. */
-static int
-get(struct qcow2 *q, uint64_t entry, bool only_ready, struct qcow2_unpacked **unpacked)
-{
-    for (;;) {
-        struct qcow2_unpacked *u = find(q, entry);
-        int rc = 0;
-
-        if (u && u->ready) {
-            u->users++;
-            u->stamp = ++q->unpack_stamp;
-            *unpacked = u;
-            return 0;
-        }
-        if (only_ready)
-            return -EAGAIN;
-        if (u || !(u = find_free(q)))
-            pthread_cond_wait(&q->unpack_ready, &q->unpack_lock);
-        else
-            rc = fill(q, u, entry);
-        if (rc < 0)
-            return rc;
-    }
+        return unpack_zstd(packed, (size_t)n, out, size);
+    return unpack_deflate(packed, (size_t)n, out, size);
 }
 
 int
 qcow2_inflate(const struct qcow2_extent *x, bool only_ready, const struct iovec *iov, unsigned n_iov,
               uint64_t len)
 {
-    struct qcow2 *q = x->owner;
-    struct qcow2_unpacked *u;
-    int rc;
+    struct bk_unpacked_source source = {.key = x->entry, .unpack = unpack, .image = x->owner};
 
-    if (!q)
-        return only_ready ? -EAGAIN : bk_vmdk_unpack(x->below, iov, n_iov, x->offset, len);
-    pthread_mutex_lock(&q->unpack_lock);
-    rc = get(q, x->entry, only_ready, &u);
-    pthread_mutex_unlock(&q->unpack_lock);
-    if (rc < 0)
-        return rc;
-    mb_iov_from_buf(iov, n_iov, 0, u->data + x->within, (size_t)len);
-    pthread_mutex_lock(&q->unpack_lock);
-    u->users--;
-    if (u->users == 0)
-        pthread_cond_broadcast(&q->unpack_ready);
-    pthread_mutex_unlock(&q->unpack_lock);
-    return 0;
+    if (!x->owner)
+        return bk_vmdk_unpack(x->below, only_ready, iov, n_iov, x->offset, len);
+    return bk_unpacked_read(&x->owner->unpacked, &source, only_ready, x->within, iov, n_iov, len);
 }

@@ -268,14 +268,14 @@ open_at_depth(const char *path, bool read_only, int journal_fd, unsigned depth, 
     q->image.read_only = read_only;
     q->image.caps = BK_CAP_DISCARD | BK_CAP_ZERO;
     pthread_mutex_init(&q->lock, NULL);
-    pthread_mutex_init(&q->unpack_lock, NULL);
-    pthread_cond_init(&q->unpack_ready, NULL);
+    bk_unpacked_init(&q->unpacked, 0);
     rc = open_file(q, path, read_only, journal_fd, depth, err);
     if (rc < 0) {
         qcow2_free(q);
         return rc;
     }
     q->image.io_size = 4096;
+    q->unpacked.size = q->cluster_size;
     *image = &q->image;
     return 0;
 }
@@ -304,11 +304,8 @@ qcow2_free(struct qcow2 *q)
     bk_image_close(q->backing);
     bk_file_close(q->file);
     qcow2_tables_free(q);
-    for (unsigned i = 0; i < QCOW2_UNPACKED; i++)
-        free(q->unpacked[i].data);
+    bk_unpacked_clear(&q->unpacked);
     free(q->image.files);
-    pthread_cond_destroy(&q->unpack_ready);
-    pthread_mutex_destroy(&q->unpack_lock);
     pthread_mutex_destroy(&q->lock);
     free(q);
 }

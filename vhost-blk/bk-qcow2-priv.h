@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "bk-qcow2.h"
+#include "bk-unpacked.h"
 
 #define QCOW2_MIN_CLUSTER_BITS 9
 #define QCOW2_MAX_CLUSTER_BITS 21
@@ -29,7 +30,6 @@
 #define QCOW2_L2_SLOTS 1024             /* tables kept at most, */
 #define QCOW2_L2_MEMORY (16u << 20)     /* in so many bytes, */
 #define QCOW2_L2_MIN 6                  /* but at least so many */
-#define QCOW2_UNPACKED 8                /* unpacked clusters kept */
 
 /* Incompatible features (byte 72 of the header). */
 #define QCOW2_INCOMPAT_DIRTY UINT64_C(1)
@@ -71,14 +71,6 @@ struct qcow2_l2 {
     unsigned pins;              /* operations that will change it */
 };
 
-struct qcow2_unpacked {
-    uint64_t entry;             /* L2 entry of the cluster; 0: none */
-    uint64_t stamp;             /* of the last use */
-    unsigned users;
-    bool ready;
-    uint8_t *data;
-};
-
 struct qcow2_rw;
 struct qcow2_journal;
 
@@ -105,10 +97,7 @@ struct qcow2 {
     struct qcow2_l2 *l2;
     unsigned n_l2, hand;
 
-    pthread_mutex_t unpack_lock; /* of these */
-    pthread_cond_t unpack_ready;
-    struct qcow2_unpacked unpacked[QCOW2_UNPACKED];
-    uint64_t unpack_stamp;
+    struct bk_unpacked unpacked; /* compressed clusters, by their entry */
 };
 
 /* Where one place of the guest is, in this image alone. */

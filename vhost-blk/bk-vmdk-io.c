@@ -30,10 +30,32 @@ inflate_piece(struct bk_xfer *xfer)
     int rc = vmdk_map(vmdk_of(io->image), io->offset, xfer->len, &p);
 
     if (rc == 0)
-        rc = vmdk_inflate(&p, io->iov, io->n_iov, xfer->len);
+        rc = vmdk_inflate(&p, false, io->iov, io->n_iov, xfer->len);
     if (rc == 0)
         mb_iov_cut_front(&io->iov, &io->n_iov, (size_t)xfer->len);
     return rc;
+}
+
+static void
+skip(struct bk_io *io, uint64_t len)
+{
+    io->offset += len;
+    io->len -= len;
+}
+
+static enum bk_status
+read_packed(struct bk_io *io, const struct vmdk_place *p)
+{
+    io->xfer.err = vmdk_inflate(p, true, io->iov, io->n_iov, p->len);
+    if (io->xfer.err == -EAGAIN) {
+        io->xfer.call = inflate_piece;
+        return bk_io_piece(io, BK_XFER_CALL, p->file, 0, p->len);
+    }
+    if (io->xfer.err == 0) {
+        mb_iov_cut_front(&io->iov, &io->n_iov, (size_t)p->len);
+        skip(io, p->len);
+    }
+    return BK_DONE;
 }
 
 static void
@@ -51,8 +73,7 @@ read_step(struct bk_io *io)
         if (p.kind == VMDK_AT_FILE) {
             status = bk_io_piece(io, BK_XFER_READ, p.file, p.offset, p.len);
         } else if (p.kind == VMDK_AT_PACKED) {
-            io->xfer.call = inflate_piece;
-            status = bk_io_piece(io, BK_XFER_CALL, p.file, 0, p.len);
+            status = read_packed(io, &p);
         } else {
             bk_io_fill(io, NULL, p.len);
         }
@@ -137,13 +158,6 @@ static void
 vmdk_write(struct bk_image *image, struct bk_io *io)
 {
     start_change(io, write_step);
-}
-
-static void
-skip(struct bk_io *io, uint64_t len)
-{
-    io->offset += len;
-    io->len -= len;
 }
 
 static void

@@ -53,7 +53,6 @@ map_sparse(struct vmdk *v, struct vmdk_extent *x, uint64_t at, uint64_t len, str
         return -EIO;
     p->kind = kind_of(x, gte);
     p->file = x->file;
-    p->owner = v;
     p->extent = x;
     p->within = within;
     p->offset = (uint64_t)gte * BK_SECTOR;
@@ -128,7 +127,7 @@ vmdk_pread(struct vmdk *v, void *buf, uint64_t len, uint64_t offset)
             return rc;
         iov.iov_len = (size_t)p.len;
         if (p.kind == VMDK_AT_PACKED) {
-            rc = vmdk_inflate(&p, &iov, 1, p.len);
+            rc = vmdk_inflate(&p, false, &iov, 1, p.len);
         } else {
             n = p.kind == VMDK_AT_FILE ? mb_pread_full(p.file->fd, out, (size_t)p.len, (off_t)p.offset) : 0;
             rc = n < 0 ? (int)n : 0;
@@ -170,12 +169,13 @@ bk_vmdk_map(struct bk_image *image, uint64_t offset, uint64_t len, struct bk_vmd
 }
 
 int
-bk_vmdk_unpack(struct bk_image *image, const struct iovec *iov, unsigned n_iov, uint64_t offset, uint64_t len)
+bk_vmdk_unpack(struct bk_image *image, bool only_ready, const struct iovec *iov, unsigned n_iov,
+               uint64_t offset, uint64_t len)
 {
     struct vmdk_place p;
     int rc = vmdk_map(vmdk_of(image), offset, len, &p);
 
     if (rc == 0 && (p.kind != VMDK_AT_PACKED || p.len < len))
         rc = -EIO;
-    return rc < 0 ? rc : vmdk_inflate(&p, iov, n_iov, len);
+    return rc < 0 ? rc : vmdk_inflate(&p, only_ready, iov, n_iov, len);
 }

@@ -117,6 +117,7 @@ open_extents(struct vmdk *v, const struct vmdk_descriptor *d, struct bk_err *err
         int rc;
 
         v->extents[i].start = sectors * BK_SECTOR;
+        bk_unpacked_init(&v->extents[i].unpacked, 0);
         v->n_extents++;
         rc = open_extent(v, &v->extents[i], &d->lines[i], err);
         if (rc < 0)
@@ -159,6 +160,7 @@ open_monolithic(struct vmdk *v, struct vmdk_descriptor *d, struct bk_err *err)
     if (!v->extents)
         return no_memory(v->own[0]->path, err);
     v->n_extents = 1;
+    bk_unpacked_init(&v->extents[0].unpacked, 0);
     x = &v->extents[0];
     x->type = VMDK_SPARSE;
     x->file = v->own[0];
@@ -309,8 +311,7 @@ vmdk_free(struct vmdk *v)
         free(v->extents[i].gte);
         free(v->extents[i].gt);
         free(v->extents[i].rgt);
-        free(v->extents[i].unpacked);
-        free(v->extents[i].packed);
+        bk_unpacked_clear(&v->extents[i].unpacked);
     }
     for (unsigned i = 0; i < v->n_own; i++)
         bk_file_close(v->own[i]);

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "bk-unpacked.h"
 #include "bk-vmdk.h"
 
 #define VMDK_MAX_CHAIN 16               /* parents above one another */
@@ -67,8 +68,7 @@ struct vmdk_extent {
     uint32_t *gt, *rgt;                 /* sectors of the tables and their copies; rgt may be NULL */
     bool zero_grains, compressed, markers;
     uint64_t alloc_end;                 /* bytes: where the next grain goes. Under the lock */
-    uint64_t unpacked_at;               /* file offset of the grain in unpacked; 0: none. Under the lock */
-    uint8_t *unpacked, *packed;
+    struct bk_unpacked unpacked;        /* compressed grains, by their offset in the file */
 };
 
 struct vmdk {
@@ -93,8 +93,7 @@ struct vmdk_place {
     uint64_t len;                       /* bytes of the range it holds for */
     struct bk_file *file;               /* FILE: there, at; PACKED: of the grain's data */
     uint64_t offset;
-    struct vmdk *owner;                 /* PACKED: the image that has it, */
-    struct vmdk_extent *extent;         /* its extent (also with NONE), and */
+    struct vmdk_extent *extent;         /* PACKED, NONE: its extent, and */
     uint64_t within;                    /* where in the unpacked grain */
 };
 
@@ -123,8 +122,10 @@ int vmdk_map(struct vmdk *v, uint64_t offset, uint64_t len, struct vmdk_place *p
 /* Fill buf through the parents. Blocks. 0 or -errno. */
 int vmdk_pread(struct vmdk *v, void *buf, uint64_t len, uint64_t offset) MB_MUST_CHECK;
 
-/* Unpack the place's grain and copy len bytes of it. Blocks. 0 or -EIO. (bk-vmdk-inflate.c) */
-int vmdk_inflate(const struct vmdk_place *p, const struct iovec *iov, unsigned n_iov, uint64_t len) MB_MUST_CHECK;
+/* Unpack the place's grain and copy len bytes of it. Blocks unless only_ready: then -EAGAIN when it is not
+ * unpacked already. 0, -EIO, -ENOMEM. (bk-vmdk-inflate.c) */
+int vmdk_inflate(const struct vmdk_place *p, bool only_ready, const struct iovec *iov, unsigned n_iov,
+                 uint64_t len) MB_MUST_CHECK;
 
 /* Write len bytes (zeros with iov NULL) at offset, all of them in one extent, to grains that have to be allocated or
  * were by others meanwhile. Blocks. 0 or -errno. (bk-vmdk-alloc.c) */

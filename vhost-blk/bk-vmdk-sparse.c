@@ -189,6 +189,7 @@ vmdk_open_sparse(struct vmdk_extent *x, uint64_t *sectors, uint64_t *descriptor_
         return bad(x, err, "capacity: smaller than the descriptor says");
     *sectors = *sectors ? *sectors : h.capacity;
     x->grain_bits = (unsigned)__builtin_ctzll(h.grain * BK_SECTOR);
+    x->unpacked.size = (size_t)1 << x->grain_bits;
     x->n_grains = (*sectors - 1) / h.grain + 1;
     if (x->n_grains > VMDK_MAX_GRAINS)
         return bad(x, err, "grain size: too small for the capacity");

@@ -32,8 +32,9 @@ struct bk_vmdk_range {
 bool bk_vmdk_is(const struct bk_image *image);
 /* [offset, offset + len), inside the image; it holds for the range's beginning, of at least one byte. 0 or -EIO. */
 int bk_vmdk_map(struct bk_image *image, uint64_t offset, uint64_t len, struct bk_vmdk_range *r) MB_MUST_CHECK;
-/* Read a packed range, as long as the map said. Blocks. 0 or -EIO. */
-int bk_vmdk_unpack(struct bk_image *image, const struct iovec *iov, unsigned n_iov, uint64_t offset,
-                   uint64_t len) MB_MUST_CHECK;
+/* Read a packed range, as long as the map said. Blocks unless only_ready: then -EAGAIN when it is not
+ * unpacked already. 0, -EIO, -ENOMEM. */
+int bk_vmdk_unpack(struct bk_image *image, bool only_ready, const struct iovec *iov, unsigned n_iov,
+                   uint64_t offset, uint64_t len) MB_MUST_CHECK;
 
 #endif
