@@ -47,7 +47,7 @@ build_packages=(
     autoconf automake autopoint gcc gettext libtool make musl-tools perl pkgconf
     libarchive-dev libcap-ng-dev libcurl4-openssl-dev libext2fs-dev libgcrypt20-dev libglib2.0-dev libjson-glib-dev
     liblz4-dev liblzma-dev liburing-dev libseccomp-dev libvirt-dev libvirt-glib-1.0-dev libxml2-dev libzstd-dev zlib1g-dev
-    libdeflate-dev libqcow-dev libvmdk-dev
+    libbfio-dev libdeflate-dev libqcow-dev libvmdk-dev
 )
 run_packages=(
     kmod libvirt-clients libvirt-daemon libvirt-daemon-driver-qemu libvirt-daemon-system

@@ -21,6 +21,12 @@ bk_image_close(struct bk_image *image)
         image->ops->close(image);
 }
 
+int
+bk_image_begin(struct bk_image *image, struct bk_err *err)
+{
+    return image->ops->begin ? image->ops->begin(image, err) : 0;
+}
+
 void
 bk_image_read(struct bk_image *image, struct bk_io *io)
 {

@@ -70,6 +70,8 @@ enum bk_image_caps {
 
 struct bk_image_ops {
     const char *format;     /* "raw", "concat" */
+    /* The process is confined now: what is not done with a hostile image before. NULL: nothing. */
+    int (*begin)(struct bk_image *image, struct bk_err *err);
     void (*read)(struct bk_image *image, struct bk_io *io);
     /* These four are NULL in formats that are only read. */
     void (*write)(struct bk_image *image, struct bk_io *io);
@@ -95,6 +97,9 @@ int bk_raw_open(const char *path, bool read_only, struct bk_image **image, struc
 
 /* Close the image and free it. NULL is allowed. */
 void bk_image_close(struct bk_image *image);
+
+/* The process is confined: to be called once, before the first operation. 0 or -errno with err. */
+int bk_image_begin(struct bk_image *image, struct bk_err *err) MB_MUST_CHECK;
 
 /* Start operations. The caller has checked the range and, for all but reads, that the image is
  * writable and the format can. */

@@ -39,6 +39,7 @@ static int
 serve(const struct bk_options *opts, struct bk_dev *dev)
 {
     struct mb_confine_report report;
+    struct bk_err err;
     struct vh_dev *vh;
     int listen_fd = -1, conn_fd = -1;
     int status;
@@ -52,10 +53,14 @@ serve(const struct bk_options *opts, struct bk_dev *dev)
     }
     if (bk_confine(dev, (int[]){listen_fd, conn_fd, opts->common.ready_fd}, 3, &report) != 0)
         tell_confinement(&report);
-    if (opts->print_confinement)
+    if (opts->print_confinement) {
         status = print_confinement(&report);
-    else
+    } else if (bk_image_begin(dev->image, &err) < 0) {
+        mb_error("%s", err.text);
+        status = EXIT_FAILURE;
+    } else {
         status = vh_main_serve(&opts->common, vh, listen_fd, conn_fd);
+    }
     vh_dev_free(vh);
     return status;
 }

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "mb-log.h"
 #include "mb-parse.h"
 
+#include "bk-libqcow.h"
 #include "bk-options.h"
 #include "bk-qcow2.h"
 #include "bk-vmdk.h"
@@ -29,6 +31,7 @@ enum {
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
     OPT_READ_ONLY,
+    OPT_SECRET_FILE,
     OPT_SERIAL,
     OPT_THREADS,
 };
@@ -46,6 +49,7 @@ static const struct option long_options[] = {
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
     {"read-only", no_argument, NULL, OPT_READ_ONLY},
+    {"secret-file", required_argument, NULL, OPT_SECRET_FILE},
     {"serial", required_argument, NULL, OPT_SERIAL},
     {"threads", required_argument, NULL, OPT_THREADS},
     {NULL, 0, NULL, 0},
@@ -53,13 +57,14 @@ static const struct option long_options[] = {
 
 static const char *const help[] = {
     "  --blk-file=PATH       serve this raw file or block device",
-    "  --format=raw|qcow2|vmdk\n"
+    "  --format=raw|qcow|qcow2|vmdk\n"
     "                        what --blk-file is (default: raw)",
     "  --concat              serve the files below as partitions of one read-only disk",
     "  --file=PATH[,name=N]  a file of the concatenation, in order; N is its partition name",
     "  --disk-id=UUID        GUID of the concatenation (default: made from names and sizes)",
     "  --read-only           refuse every change",
     "  --journal-fd=N        memory file that keeps a qcow2 image's changed tables if we die",
+    "  --secret-file=PATH    read the passphrase of an encrypted image from this file",
     "  --serial=TEXT         serial number, at most 20 bytes",
     "  --num-queues=N        queues, 1 (default) to 16",
     "  --discard=on|off      let discarded ranges be freed on the host (default: on)",
@@ -84,6 +89,21 @@ set_serial(struct bk_options *o, const char *arg)
     memset(o->dev.serial, 0, sizeof(o->dev.serial));
     memcpy(o->dev.serial, arg, n);
     return 0;
+}
+
+static const char *const formats[] = {
+    [BK_FORMAT_RAW] = "raw", [BK_FORMAT_QCOW] = "qcow", [BK_FORMAT_QCOW2] = "qcow2", [BK_FORMAT_VMDK] = "vmdk"};
+
+static int
+set_format(struct bk_options *o, const char *arg)
+{
+    for (unsigned i = 0; i < MB_ARRAY_SIZE(formats); i++) {
+        if (strcmp(arg, formats[i]) == 0) {
+            o->format = (enum bk_format)i;
+            return 0;
+        }
+    }
+    return vh_main_bad_value("format", arg, "raw, qcow, qcow2 or vmdk");
 }
 
 /* PATH[,name=NAME]; a path may contain commas, a name may not. */
@@ -136,10 +156,7 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_FILE:
         return add_file(o, arg);
     case OPT_FORMAT:
-        o->qcow2 = strcmp(arg, "qcow2") == 0;
-        o->vmdk = strcmp(arg, "vmdk") == 0;
-        return o->qcow2 || o->vmdk || strcmp(arg, "raw") == 0 ? 0
-                   : vh_main_bad_value("format", arg, "raw, qcow2 or vmdk");
+        return set_format(o, arg);
     case OPT_JOURNAL_FD:
         if (vh_main_number("journal-fd", arg, 0, INT32_MAX, &fd) < 0)
             return -1;
@@ -157,6 +174,9 @@ set_option(void *opaque, int val, const char *arg)
         return 0;
     case OPT_READ_ONLY:
         o->read_only = true;
+        return 0;
+    case OPT_SECRET_FILE:
+        o->secret_file = arg;
         return 0;
     case OPT_SERIAL:
         return set_serial(o, arg);
@@ -187,15 +207,15 @@ check(const struct bk_options *o)
         mb_error("--file and --disk-id belong to --concat");
         return -1;
     }
-    if (o->qcow2 && o->concat) {
-        mb_error("--format=qcow2 is for --blk-file");
+    if (o->format != BK_FORMAT_RAW && o->concat) {
+        mb_error("--format=%s is for --blk-file", formats[o->format]);
         return -1;
     }
-    if (o->vmdk && o->concat) {
-        mb_error("--format=vmdk is for --blk-file");
+    if (o->secret_file && o->format != BK_FORMAT_QCOW && o->format != BK_FORMAT_QCOW2) {
+        mb_error("--secret-file is for --format=qcow and --format=qcow2");
         return -1;
     }
-    if (o->journal_fd >= 0 && (!o->qcow2 || o->read_only)) {
+    if (o->journal_fd >= 0 && (o->format != BK_FORMAT_QCOW2 || o->secret_file || o->read_only)) {
         mb_error("--journal-fd is for --format=qcow2 without --read-only");
         return -1;
     }
@@ -237,16 +257,35 @@ bk_options_clear(struct bk_options *opts)
     opts->files = NULL;
 }
 
+static int
+open_legacy(const struct bk_options *opts, enum bk_libqcow_kind kind, struct bk_image **image, struct bk_err *err)
+{
+    if (!opts->read_only)
+        return bk_fail(err, -ENOTSUP,
+                       "\"%s\": %s can only be read; to write it, convert it to qcow2 with qemu-img convert",
+                       opts->blk_file,
+                       kind == BK_LIBQCOW_V1 ? "a qcow image of version 1" : "an encrypted qcow2 image");
+    return bk_libqcow_open(opts->blk_file, kind, opts->secret_file, image, err);
+}
+
 int
 bk_options_open_image(const struct bk_options *opts, struct bk_image **image, struct bk_err *err)
 {
     if (opts->concat)
         return bk_concat_open(opts->files, opts->n_files, opts->has_disk_id ? &opts->disk_id : NULL, image, err);
-    if (opts->journal_fd >= 0)
-        return bk_qcow2_open_journaled(opts->blk_file, opts->journal_fd, image, err);
-    if (opts->qcow2)
+    switch (opts->format) {
+    case BK_FORMAT_QCOW:
+        return open_legacy(opts, BK_LIBQCOW_V1, image, err);
+    case BK_FORMAT_QCOW2:
+        if (opts->secret_file)
+            return open_legacy(opts, BK_LIBQCOW_V2, image, err);
+        if (opts->journal_fd >= 0)
+            return bk_qcow2_open_journaled(opts->blk_file, opts->journal_fd, image, err);
         return bk_qcow2_open(opts->blk_file, opts->read_only, opts->common.reconnect, image, err);
-    if (opts->vmdk)
+    case BK_FORMAT_VMDK:
         return bk_vmdk_open(opts->blk_file, opts->read_only, image, err);
+    case BK_FORMAT_RAW:
+        break;
+    }
     return bk_raw_open(opts->blk_file, opts->read_only, image, err);
 }

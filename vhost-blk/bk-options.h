@@ -11,8 +11,11 @@
 #include "bk-dev.h"
 #include "vh-main.h"
 
+enum bk_format { BK_FORMAT_RAW, BK_FORMAT_QCOW, BK_FORMAT_QCOW2, BK_FORMAT_VMDK };
+
 struct bk_options {
-    bool qcow2, vmdk;                 /* the format of blk_file; raw with neither */
+    enum bk_format format;            /* of blk_file */
+    const char *secret_file;          /* has the passphrase of an encrypted image */
     const char *blk_file;             /* borrowed from argv, as all strings here */
     bool concat;
     struct bk_concat_file *files;     /* of a concatenation; names are cut out of argv */

@@ -83,8 +83,11 @@ parse_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
     h->l1_offset = mb_get_be64(p + 40);
     if (q->cluster_bits < QCOW2_MIN_CLUSTER_BITS || q->cluster_bits > QCOW2_MAX_CLUSTER_BITS)
         return qcow2_bad(q, err, "cluster size");
+    if (mb_get_be32(p + 32) == 1 && q->version == 2)
+        return bk_fail(err, -EINVAL, "\"%s\" is encrypted: give the file with its passphrase, --secret-file=",
+                       q->file->path);
     if (mb_get_be32(p + 32) != 0)
-        return qcow2_unsupported(q, err, "encryption");
+        return qcow2_unsupported(q, err, q->version == 2 ? "LUKS encryption" : "encryption (version 3)");
     h->length = V2_HEADER;
     if (q->version == 3) {
         h->incompatible = mb_get_be64(p + 72);

@@ -5,7 +5,7 @@
  * error, so that a misspelt one is not silently ignored.
  *
  *   { "version": 1, "name", "image", "image_digest", "created" (ISO 8601),
- *     "root": { "format", "fstype", "partition", "readonly" } (of a disk image),
+ *     "root": { "format", "fstype", "partition", "secret_file", "readonly" } (of a disk image),
  *     "resources": { "cpus", "memory_mib", "root_disk_bytes", "accel" },
  *     "runtime": { "workdir", "shell", "user", "hostname", "entrypoint" [], "cmd" [] },
  *     "env": [ { "key", "value" } ], "labels": { key: value },
@@ -94,6 +94,7 @@ add_mount(JsonBuilder *b, const MsbMount *m)
     add_string(b, "fstype", m->fstype);
     if (m->partition)
         add_int(b, "partition", m->partition);
+    add_string(b, "secret_file", m->secret_file);
     json_builder_end_object(b);
 }
 
@@ -133,7 +134,7 @@ add_labels(JsonBuilder *b, const MsbConfig *c)
 static void
 add_root(JsonBuilder *b, const MsbConfig *c)
 {
-    if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_readonly)
+    if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly)
         return;
     json_builder_set_member_name(b, "root");
     json_builder_begin_object(b);
@@ -141,6 +142,7 @@ add_root(JsonBuilder *b, const MsbConfig *c)
     add_string(b, "fstype", c->root_fstype);
     if (c->root_partition)
         add_int(b, "partition", c->root_partition);
+    add_string(b, "secret_file", c->root_secret_file);
     add_true(b, "readonly", c->root_readonly);
     json_builder_end_object(b);
 }
@@ -242,6 +244,7 @@ read_mount(JsonNode *node, const char *where, GError **error)
     m->format = g_strdup(msb_json_get_string(&r, "format"));
     m->fstype = g_strdup(msb_json_get_string(&r, "fstype"));
     m->partition = (guint)msb_json_get_int(&r, "partition", 0, 0, MSB_MAX_PARTITION);
+    m->secret_file = g_strdup(msb_json_get_string(&r, "secret_file"));
     if (!m->source || !m->target)
         msb_json_reader_fail(&r, "'source' or 'target' is missing");
     return msb_json_reader_end(&r, error) ? g_steal_pointer(&m) : NULL;
@@ -325,6 +328,8 @@ read_root(MsbConfig *c, JsonNode *node, GError **error)
     g_free(c->root_fstype);
     c->root_fstype = g_strdup(msb_json_get_string(&r, "fstype"));
     c->root_partition = (guint)msb_json_get_int(&r, "partition", 0, 0, MSB_MAX_PARTITION);
+    g_free(c->root_secret_file);
+    c->root_secret_file = g_strdup(msb_json_get_string(&r, "secret_file"));
     c->root_readonly = msb_json_get_boolean(&r, "readonly", FALSE);
     return msb_json_reader_end(&r, error);
 }

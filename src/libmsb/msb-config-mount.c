@@ -36,7 +36,7 @@ enum {
 
 typedef enum {
     OPT_RO, OPT_RW, OPT_NOEXEC, OPT_NOSUID, OPT_NODEV, OPT_STAT_VIRT, OPT_HOST_PERMS,
-    OPT_QUOTA, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION,
+    OPT_QUOTA, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION, OPT_SECRET_FILE,
 } Option;
 
 typedef struct {
@@ -63,6 +63,7 @@ static const OptionInfo options[] = {
     { "format", OPT_FORMAT, TRUE, FOR_DISKS, OPT_FORMAT },
     { "fstype", OPT_FSTYPE, TRUE, FOR_DISKS, OPT_FSTYPE },
     { "partition", OPT_PARTITION, TRUE, FOR_DISKS, OPT_PARTITION },
+    { "secret-file", OPT_SECRET_FILE, TRUE, FOR_DISKS, OPT_SECRET_FILE },
 };
 
 static const char *const flag_names[] = {
@@ -98,6 +99,7 @@ msb_mount_free(MsbMount *mount)
     g_free(mount->target);
     g_free(mount->format);
     g_free(mount->fstype);
+    g_free(mount->secret_file);
     g_free(mount);
 }
 
@@ -272,6 +274,11 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
         return TRUE;
     case OPT_PARTITION:
         return set_partition(p, value, &m->partition, error);
+    case OPT_SECRET_FILE:
+        if (!*value)
+            return fail(p, error, "'secret-file=' names no file");
+        m->secret_file = g_canonicalize_filename(value, NULL);
+        return TRUE;
     }
     g_return_val_if_reached(FALSE);
 }
@@ -479,6 +486,15 @@ parse_tmpfs(Parse *p, GError **error)
     return next >= n || parse_options(p, fields[next], error);
 }
 
+/* Whether text, behind the last colon of a path, is of the path: it has a slash, but not in an option's value. */
+static gboolean
+goes_on_as_path(const char *text)
+{
+    g_autofree char *name = g_strndup(text, strcspn(text, "=,"));
+
+    return strchr(text, '/') && !find_option(name);
+}
+
 /* A file whose name has colons in it is taken whole. */
 static gboolean
 parse_root(Parse *p, GError **error)
@@ -486,7 +502,7 @@ parse_root(Parse *p, GError **error)
     const char *colon = strrchr(p->spec, ':');
     g_autofree char *path = NULL;
 
-    if (!colon || colon[1] == '\0' || strchr(colon, '/') || g_file_test(p->spec, G_FILE_TEST_EXISTS)) {
+    if (!colon || colon[1] == '\0' || goes_on_as_path(colon + 1) || g_file_test(p->spec, G_FILE_TEST_EXISTS)) {
         path = g_strdup(p->spec);
         colon = NULL;
     } else {

@@ -28,6 +28,7 @@ struct _MsbConfig {
     char *root_format;      /* of a root that is a disk image: NULL = by extension, */
     char *root_fstype;      /* NULL = find out */
     guint root_partition;   /* 0 = find out */
+    char *root_secret_file; /* NULL = not encrypted */
     gboolean root_readonly;
     guint cpus;
     guint64 memory_mib;
@@ -65,8 +66,10 @@ extern const char *const msb_disk_formats[];
 /* The format of the image at path: the one given, or what the extension says; raw without one. The file
  * itself is never asked. */
 const char *msb_disk_format(const char *given, const char *path);
-/* Whether the format given, if any, is one; where names the image in messages ("mount on '/data'"). */
-gboolean msb_disk_validate(const char *where, const char *format, GError **error);
+/* Whether the format (given, or that of the path) is one and goes with the rest; where names the image in messages
+ * ("mount on '/data'"). */
+gboolean msb_disk_validate(const char *where, const char *given, const char *path, const char *secret_file,
+                           gboolean readonly, GError **error);
 
 /* msb-config-validate.c: rules that a single assignment must keep. */
 gboolean msb_config_check_env_key(const char *key, gsize len, GError **error);

@@ -221,8 +221,8 @@ check_mount_options(const MsbMount *m, GError **error)
         return mount_fails(m, error, "uid and gid have no meaning with stat-virt=off, which shows the host's owners");
     if ((m->uid < 0) != (m->gid < 0))
         return mount_fails(m, error, "uid and gid go together");
-    if ((m->format || m->fstype || m->partition) && m->kind != MSB_MOUNT_DISK)
-        return mount_fails(m, error, "format, fstype and partition go with disk images");
+    if ((m->format || m->fstype || m->partition || m->secret_file) && m->kind != MSB_MOUNT_DISK)
+        return mount_fails(m, error, "format, fstype, partition and secret-file go with disk images");
     if (m->kind != MSB_MOUNT_NAMED && (m->volume_is_disk || m->volume_kind_given))
         return mount_fails(m, error, "kind goes with named volumes");
     return TRUE;
@@ -233,7 +233,8 @@ check_disk(const MsbMount *m, GError **error)
 {
     g_autofree char *where = g_strdup_printf("mount on '%s'", m->target);
 
-    return m->kind != MSB_MOUNT_DISK || msb_disk_validate(where, m->format, error);
+    return m->kind != MSB_MOUNT_DISK ||
+           msb_disk_validate(where, m->format, m->source, m->secret_file, m->readonly, error);
 }
 
 static gboolean
@@ -311,10 +312,10 @@ check_root(const MsbConfig *c, GError **error)
     guint i;
 
     if (msb_config_get_root_kind(c) != MSB_ROOT_DISK) {
-        if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_readonly)
+        if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly)
             return TRUE;
-        return msb_error_set(error, MSB_ERROR_INVALID, "image '%s': format, fstype, partition and ro go with disk images",
-                             c->image);
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "image '%s': format, fstype, partition, secret-file and ro go with disk images", c->image);
     }
     for (i = 0; i < c->mounts->len; i++) {
         const MsbMount *m = g_ptr_array_index(c->mounts, i);
@@ -323,7 +324,7 @@ check_root(const MsbConfig *c, GError **error)
             return msb_error_set(error, MSB_ERROR_INVALID, "disk image '%s' is the root already, and mounted on '%s'",
                                  m->source, m->target);
     }
-    return msb_disk_validate("root disk", c->root_format, error);
+    return msb_disk_validate("root disk", c->root_format, c->image, c->root_secret_file, c->root_readonly, error);
 }
 
 gboolean

@@ -48,6 +48,7 @@ msb_config_unref(MsbConfig *config)
     g_free(config->image_digest);
     g_free(config->root_format);
     g_free(config->root_fstype);
+    g_free(config->root_secret_file);
     g_free(config->workdir);
     g_free(config->shell);
     g_free(config->user);
@@ -124,6 +125,7 @@ msb_config_parse_image(MsbConfig *config, const char *text, GError **error)
     set_string(&config->root_format, root->format);
     set_string(&config->root_fstype, root->fstype);
     config->root_partition = root->partition;
+    set_string(&config->root_secret_file, root->secret_file);
     config->root_readonly = root->readonly;
     return TRUE;
 }
@@ -144,6 +146,12 @@ guint
 msb_config_get_root_partition(const MsbConfig *config)
 {
     return config->root_partition;
+}
+
+const char *
+msb_config_get_root_secret_file(const MsbConfig *config)
+{
+    return config->root_secret_file;
 }
 
 gboolean

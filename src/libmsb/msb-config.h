@@ -30,9 +30,10 @@ typedef struct {
     guint64 quota;        /* bytes, 0 = none */
     gboolean volume_is_disk; /* named: kind=disk was asked for, or found when the sandbox was made */
     gboolean volume_kind_given;
-    char *format;         /* disk: raw|qcow2|vmdk, NULL = by extension */
+    char *format;         /* disk: raw|qcow|qcow2|vmdk, NULL = by extension */
     char *fstype;         /* disk: NULL = find out */
     guint partition;      /* disk: from 1, 0 = find out */
+    char *secret_file;    /* disk: absolute path of the file with its passphrase, NULL = not encrypted */
 } MsbMount;
 
 void msb_mount_free(MsbMount *mount);
@@ -60,12 +61,14 @@ const char *msb_config_get_name(const MsbConfig *config);
 void msb_config_set_image(MsbConfig *config, const char *image);
 const char *msb_config_get_image(const MsbConfig *config);
 /* The same from IMAGE[:OPTIONS] of the command line: what follows the last colon of a path are the options
- * of a disk image (format=, fstype=, partition=, ro, rw), unless a file of the whole name exists. INVALID, naming them. */
+ * of a disk image (format=, fstype=, partition=, secret-file=, ro, rw), unless a file of the whole name exists.
+ * INVALID, naming them. */
 gboolean msb_config_parse_image(MsbConfig *config, const char *text, GError **error);
-/* Of a root that is a disk image: NULL = by extension, NULL = find out, 0 = find out, FALSE. */
+/* Of a root that is a disk image: NULL = by extension, NULL = find out, 0 = find out, NULL = not encrypted, FALSE. */
 const char *msb_config_get_root_format(const MsbConfig *config);
 const char *msb_config_get_root_fstype(const MsbConfig *config);
 guint msb_config_get_root_partition(const MsbConfig *config);
+const char *msb_config_get_root_secret_file(const MsbConfig *config);
 gboolean msb_config_get_root_readonly(const MsbConfig *config);
 /* A path that exists is what it is (directory: bind, file: disk); one that does not is judged by its suffix. */
 MsbRootKind msb_config_get_root_kind(const MsbConfig *config);

@@ -257,6 +257,37 @@ test_rules(void)
 #undef BREAK
 }
 
+/* What goes with which format. */
+static void
+test_disks(void)
+{
+    static const struct {
+        const char *options, *message;
+    } bad[] = {
+        { "format=qcow", "version 1 can only be read: add 'ro'" },
+        { "format=qcow,secret-file=/etc/group", "an encrypted image can only be read" },
+        { "format=qcow2,secret-file=/etc/group,rw", "an encrypted image can only be read" },
+        { "secret-file=/etc/group,ro", "goes with format=qcow or qcow2, not with raw" },
+    };
+    g_autoptr(MsbConfig) root = config_good();
+    g_autoptr(GError) error = NULL;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(MsbConfig) c = config_good();
+        g_autofree char *spec = g_strdup_printf("/etc/passwd:/d:%s", bad[i].options);
+
+        msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, spec));
+        assert_invalid(c, MSB_ERROR_INVALID, bad[i].message);
+    }
+    msb_config_parse_image(root, "/etc/passwd:format=qcow,secret-file=/etc/group,ro", &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(msb_config_get_root_secret_file(root), ==, "/etc/group");
+    msb_config_validate(root, &error);
+    g_assert_no_error(error);
+    msb_config_parse_image(root, "/etc/a:b/passwd", &error);
+    g_assert_cmpstr(msb_config_get_image(root), ==, "/etc/a:b/passwd");
+}
+
 static void
 test_mount_conflicts(void)
 {
@@ -309,7 +340,8 @@ config_full(void)
     msb_config_add_label(c, "flag", NULL);
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_VOLUME, "data:/d:ro,nosuid"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,noexec,nodev"));
-    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=raw,fstype=ext4,partition=3"));
+    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=qcow2,ro,secret-file=/etc/group,"
+                                                          "fstype=ext4,partition=3"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/t:size=64M"));
     return c;
 }
@@ -417,6 +449,7 @@ main(int argc, char **argv)
     g_test_add_func("/config/durations", test_durations);
     g_test_add_func("/config/rules", test_rules);
     g_test_add_func("/config/mount-conflicts", test_mount_conflicts);
+    g_test_add_func("/config/disks", test_disks);
     g_test_add_func("/config/json/round-trip", test_round_trip);
     g_test_add_func("/config/json/bad", test_bad_json);
     g_test_add_func("/config/json/hostile", test_hostile_json);

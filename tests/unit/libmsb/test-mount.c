@@ -65,12 +65,13 @@ static const Bad bad[] = {
     { MSB_MOUNT_FLAG_FILE, "/etc:/d", "for a directory use --mount-dir" },
     { MSB_MOUNT_FLAG_FILE, "/etc/passwd:/d:quota=5", "'quota' is not valid here" },
     { MSB_MOUNT_FLAG_DISK, "/etc:/d", "not a disk image" },
-    { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=vdi", "raw, qcow2, vmdk" },
+    { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=vdi", "raw, qcow, qcow2, vmdk" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:fstype=", "not the name of a filesystem" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:stat-virt=off", "not valid here" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=0", "'partition=0' is not a number from 1 to 255" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=256", "not a number from 1 to 255" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=root", "not a number from 1 to 255" },
+    { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:secret-file=", "names no file" },
     { MSB_MOUNT_FLAG_DIR, "/etc:/d:partition=1", "'partition' is not valid here" },
     { MSB_MOUNT_FLAG_TMPFS, "", "path is empty" },
     { MSB_MOUNT_FLAG_TMPFS, "tmp", "not an absolute path" },
@@ -140,7 +141,7 @@ test_options(void)
     g_autoptr(MsbMount) m = parse_good(MSB_MOUNT_FLAG_DIR,
         "/etc:/d:stat-virt=relaxed,host-perms=mirror,uid=1000,gid=0,quota=1.5G,noexec,nodev");
     g_autoptr(MsbMount) n = parse_good(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=20G");
-    g_autoptr(MsbMount) d = parse_good(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=raw,fstype=ext4,ro,partition=12");
+    g_autoptr(MsbMount) d = parse_good(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=raw,fstype=ext4,ro,partition=12,secret-file=/etc/../etc/group");
 
     g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_RELAXED);
     g_assert_cmpint(m->host_perms, ==, MSB_HOST_PERMS_MIRROR);
@@ -154,6 +155,7 @@ test_options(void)
     g_assert_cmpstr(d->format, ==, "raw");
     g_assert_cmpstr(d->fstype, ==, "ext4");
     g_assert_cmpuint(d->partition, ==, 12);
+    g_assert_cmpstr(d->secret_file, ==, "/etc/group");
 }
 
 static void

@@ -125,10 +125,10 @@ test_disk_root(Fixture *f, gconstpointer data)
     g_assert_cmpstr(plan->boot.root_fstype, ==, "xfs");
     g_assert_cmpuint(plan->boot.root_partition, ==, 4);
 
-    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:ro,format=qcow2", &error));
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:ro,format=qcow2,secret-file=/etc/group", &error));
     other = build(f);
     assert_argv(f, other, 1, "/libexec/msb-vhost-blk --socket-path=RUN/root.sock --serial=root --num-queues=1 "
-                             "--blk-file=/etc/passwd --format=qcow2 --read-only");
+                             "--blk-file=/etc/passwd --format=qcow2 --secret-file=/etc/group --read-only");
     g_assert_true(device(other, 1)->readonly);
     g_assert_cmpstr(other->boot.root_fstype, ==, "");
     g_assert_cmpuint(other->boot.root_partition, ==, 0);
