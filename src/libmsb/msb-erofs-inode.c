@@ -91,6 +91,13 @@ msb_erofs_encode_device(guint64 major, guint64 minor, guint32 *device)
     return TRUE;
 }
 
+void
+msb_erofs_decode_device(guint32 device, guint64 *major, guint64 *minor)
+{
+    *major = device >> 8 & 0xfff;
+    *minor = (device & 0xff) | (device >> 12 & ~0xffu);
+}
+
 guint8
 msb_erofs_file_type(guint32 mode)
 {

@@ -30,6 +30,7 @@ gsize msb_erofs_inode_encode(const MsbErofsInode *inode, const MsbErofsEpoch *ep
 gsize msb_erofs_inode_nlink_offset(gboolean extended, gsize *width);
 /* TRUE if the format has that device number. */
 gboolean msb_erofs_encode_device(guint64 major, guint64 minor, guint32 *device);
+void msb_erofs_decode_device(guint32 device, guint64 *major, guint64 *minor);
 guint8 msb_erofs_file_type(guint32 mode);     /* MSB_EROFS_FT_*, UNKNOWN for none */
 /* CRC32C as the superblock has it: seed ~0, not inverted at the end. */
 guint32 msb_erofs_crc32c(guint32 crc, const guint8 *bytes, gsize n);

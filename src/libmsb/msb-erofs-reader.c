@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading directories of EROFS images: see the header. */
+/* Reading EROFS images: see the header. */
 #include <config.h>
 
 #include <string.h>
@@ -34,6 +34,8 @@ struct _MsbErofsStack {
     Image *images;               /* file NULL = not opened yet */
     GArray *xattrs;              /* of MsbErofsXattr, of the last answer */
     GPtrArray *names;            /* their names */
+    const Image *found_in;       /* of the last answer */
+    Inode found;
 };
 
 MsbErofsStack *
@@ -353,9 +355,16 @@ take_opaque(MsbErofsStack *stack)
 
 typedef enum { FOUND, HIDDEN, BELOW, DAMAGED } Answer;
 
-/* What one image says of path: a directory; nothing, and nothing below counts; nothing, look below. */
+static gboolean
+is_whiteout(const Inode *inode)
+{
+    return S_ISCHR(inode->attr.mode) && inode->u == 0;
+}
+
+/* What one image says of path: a directory, or else a file, as was asked; nothing, and nothing below counts; nothing,
+ * look below. */
 static Answer
-ask_image(MsbErofsStack *stack, const Image *image, const char *path, Inode *inode)
+ask_image(MsbErofsStack *stack, const Image *image, const char *path, gboolean directory, Inode *inode)
 {
     gboolean opaque;
 
@@ -372,21 +381,19 @@ ask_image(MsbErofsStack *stack, const Image *image, const char *path, Inode *ino
             return opaque ? HIDDEN : BELOW;
         if (!read_inode(image, nid, inode) || !read_xattrs(stack, image, inode))
             return DAMAGED;
-        if (!S_ISDIR(inode->attr.mode))
-            return HIDDEN;
-        opaque = take_opaque(stack) || opaque;
         path += length;
         path += strspn(path, "/");
+        if (!S_ISDIR(inode->attr.mode))
+            return *path || directory || is_whiteout(inode) ? HIDDEN : FOUND;
+        opaque = take_opaque(stack) || opaque;
     }
-    return FOUND;
+    return directory ? FOUND : HIDDEN;
 }
 
-gboolean
-msb_erofs_stack_find_directory(MsbErofsStack *stack, const char *path, MsbErofsEntry *entry, gboolean *found,
-                               GError **error)
+static gboolean
+find(MsbErofsStack *stack, const char *path, gboolean directory, MsbErofsEntry *entry, gboolean *found, GError **error)
 {
     Answer answer = BELOW;
-    Inode inode;
 
     *found = FALSE;
     for (guint i = stack->n; i-- > 0 && answer == BELOW;) {
@@ -394,15 +401,88 @@ msb_erofs_stack_find_directory(MsbErofsStack *stack, const char *path, MsbErofsE
 
         if (!image->file && !open_image(image, stack->paths[i], error))
             return FALSE;
-        answer = ask_image(stack, image, path, &inode);
+        answer = ask_image(stack, image, path, directory, &stack->found);
+        stack->found_in = image;
         if (answer == DAMAGED)
             return msb_error_set(error, MSB_ERROR_CORRUPT, "'%s' is damaged", stack->paths[i]);
     }
     if (answer != FOUND)
         return TRUE;
     *found = TRUE;
-    entry->attr = inode.attr;
+    entry->attr = stack->found.attr;
     entry->xattrs = (const MsbErofsXattr *)(const void *)stack->xattrs->data;
     entry->n_xattrs = stack->xattrs->len;
     return TRUE;
+}
+
+gboolean
+msb_erofs_stack_find_directory(MsbErofsStack *stack, const char *path, MsbErofsEntry *entry, gboolean *found,
+                               GError **error)
+{
+    return find(stack, path, TRUE, entry, found, error);
+}
+
+gboolean
+msb_erofs_stack_find_file(MsbErofsStack *stack, const char *path, MsbErofsEntry *entry, gboolean *found, GError **error)
+{
+    return find(stack, path, FALSE, entry, found, error);
+}
+
+/* ---- content of the file that was found ----------------------------------------------------------- */
+
+guint64
+msb_erofs_stack_get_size(const MsbErofsStack *stack)
+{
+    return stack->found.size;
+}
+
+static gboolean
+map_chunk(const Image *image, const Inode *inode, guint64 offset, const guint8 **bytes, guint64 *n)
+{
+    guint64 map = inode->position + inode->core + inode->xattr_size;
+    guint bits = (inode->u & MSB_EROFS_CHUNK_BITS_MASK) + MSB_EROFS_BLOCK_BITS;
+    guint64 within = offset & (((guint64)1 << bits) - 1), index = offset >> bits;
+    const guint8 *place;
+    guint32 block;
+
+    if (index > image->size / sizeof block)
+        return FALSE;
+    place = at(image, map + index * sizeof block, sizeof block);
+    if (!place)
+        return FALSE;
+    memcpy(&block, place, sizeof block);
+    block = GUINT32_FROM_LE(block);
+    *n = MIN(((guint64)1 << bits) - within, inode->size - offset);
+    *bytes = NULL;
+    if (block == MSB_EROFS_NULL_BLOCK)
+        return TRUE;
+    *bytes = at(image, ((guint64)block << MSB_EROFS_BLOCK_BITS) + within, *n);
+    return *bytes != NULL;
+}
+
+gboolean
+msb_erofs_stack_map(const MsbErofsStack *stack, guint64 offset, const guint8 **bytes, guint64 *n)
+{
+    const Image *image = stack->found_in;
+    const Inode *inode = &stack->found;
+    guint64 whole = inode->size;
+
+    if (offset >= inode->size)
+        return FALSE;
+    if (inode->layout == MSB_EROFS_CHUNK_BASED)
+        return map_chunk(image, inode, offset, bytes, n);
+    if (inode->layout == MSB_EROFS_FLAT_INLINE)
+        whole -= whole % MSB_EROFS_BLOCK;
+    else if (inode->layout != MSB_EROFS_FLAT_PLAIN)
+        return FALSE;
+    *n = (offset < whole ? whole : inode->size) - offset;
+    *bytes = offset < whole ? at(image, ((guint64)inode->u << MSB_EROFS_BLOCK_BITS) + offset, *n)
+                            : at(image, inode->position + inode->core + inode->xattr_size + (offset - whole), *n);
+    return *bytes != NULL;
+}
+
+void
+msb_erofs_stack_get_device(const MsbErofsStack *stack, guint64 *major, guint64 *minor)
+{
+    msb_erofs_decode_device(stack->found.u, major, minor);
 }

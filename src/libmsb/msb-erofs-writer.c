@@ -283,13 +283,14 @@ gboolean
 msb_erofs_writer_add_symlink(MsbErofsWriter *writer, const MsbErofsEntry *entry, const char *target,
                              GError **error)
 {
-    MsbErofsAttr attr = typed(&entry->attr, S_IFLNK);
+    MsbErofsAttr attr = entry->attr;
     MsbErofsInode inode = {
         .attr = &attr, .layout = MSB_EROFS_FLAT_INLINE, .size = strlen(target), .nlink = 1};
     MsbErofsNode *node;
     guint64 position = 0;
     gboolean fits;
 
+    attr.mode = S_IFLNK | 0777; /* what Linux says of every link, whatever an archive does */
     if (inode.size == 0 || inode.size > SYMLINK_MAX)
         return msb_erofs_entry_error(error, MSB_ERROR_CORRUPT, entry->path,
                                      "the target of a symbolic link is empty or longer than 4095 bytes");
@@ -378,7 +379,7 @@ msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const ch
         msb_erofs_tree_node(writer->tree, id)->whiteout) {
         g_autofree char *shown = g_utf8_make_valid(target, -1);
         g_autofree char *reason =
-            g_strdup_printf("a hard link to '%s', which is no file of this archive", shown);
+            g_strdup_printf("a hard link to '%s', which is no file of this archive or the layers below", shown);
 
         return msb_erofs_entry_error(error, MSB_ERROR_CORRUPT, path, reason);
     }
@@ -396,6 +397,31 @@ msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const ch
     node->type = source.type;
     node->u = source.u;
     return TRUE;
+}
+
+gboolean
+msb_erofs_writer_hides(const MsbErofsWriter *writer, const char *path)
+{
+    guint32 id = MSB_EROFS_ROOT_NODE;
+    gboolean opaque = FALSE;
+
+    for (;;) {
+        const MsbErofsNode *node = msb_erofs_tree_node(writer->tree, id);
+        gsize length;
+
+        if (node->type == MSB_EROFS_FT_UNKNOWN)
+            return opaque;
+        path += strspn(path, "/");
+        length = strcspn(path, "/");
+        if (length == 0 || node->type != MSB_EROFS_FT_DIR)
+            return TRUE;
+        opaque = opaque || node->u.dir->opaque;
+        if (length > 1 || *path != '.')
+            id = msb_erofs_tree_find(writer->tree, id, path, length);
+        if (id == MSB_EROFS_NO_NODE)
+            return opaque;
+        path += length;
+    }
 }
 
 /* All whiteouts are one inode, or as many as its link count demands. */

@@ -59,6 +59,9 @@ gboolean msb_erofs_writer_add_special(MsbErofsWriter *writer, const MsbErofsEntr
 /* target: a name that is in the image already and not a directory. */
 gboolean msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const char *target,
                                        GError **error);
+/* Whether the image, as far as it is, hides what lower layers have at path: by having that itself, by a whiteout, or by
+ * what its directories are. Symbolic links in the middle hide. */
+gboolean msb_erofs_writer_hides(const MsbErofsWriter *writer, const char *path);
 /* An overlayfs whiteout of path in lower layers. If this image has path itself, before or later, only the
  * lower layers' is hidden: a directory becomes opaque, anything else hides it anyway. */
 gboolean msb_erofs_writer_add_whiteout(MsbErofsWriter *writer, const char *path, GError **error);

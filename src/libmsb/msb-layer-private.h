@@ -14,6 +14,12 @@ G_BEGIN_DECLS
 /* ---- msb-layer.c ---- */
 MsbErofsWriter *msb_layer_new_writer(int out_fd, const MsbLayerOptions *options, GError **error);
 
+/* ---- msb-layer-below.c ---- */
+/* Before a hard link to target: if that is a file of the layers below, it becomes one of this layer too, as overlayfs
+ * would copy it up. If it is not, nothing happens. */
+gboolean msb_layer_copy_up(MsbErofsWriter *writer, const MsbLayerOptions *options, const char *target,
+                           GCancellable *cancellable, GError **error);
+
 /* ---- msb-layer-acl.c ---- */
 /* The POSIX.1e access or default list of an entry in the form of the system.posix_acl_* attributes; NULL if
  * it has none beyond the mode (transfer full). */

@@ -9,7 +9,7 @@
 #include <archive.h>
 #include <gio/gio.h>
 
-#include "msb-erofs-writer.h"
+#include "msb-erofs-reader.h"
 
 G_BEGIN_DECLS
 
@@ -22,6 +22,9 @@ typedef struct {
     gpointer progress_data;
     MsbErofsImplicit implicit; /* archive source: attributes of directories that have no entry, may be NULL */
     gpointer implicit_data;
+    /* archive source: the layers below, asked for when a hard link leads there; NULL = there are none. Gets
+     * implicit_data; the stack stays the function's. */
+    MsbErofsStack *(*below)(gpointer data, GError **error);
 } MsbLayerOptions;
 
 /* Convert what archive (opened, positioned before its first entry) holds. out_fd: an empty regular

@@ -230,14 +230,22 @@ open_below(Pass *pass, GError **error)
     return TRUE;
 }
 
+static MsbErofsStack *
+get_below(gpointer data, GError **error)
+{
+    Pass *pass = data;
+
+    pass->chained = TRUE;
+    return pass->below || open_below(pass, error) ? pass->below : NULL;
+}
+
 static gboolean
 ask_below(MsbErofsEntry *entry, gpointer data, GError **error)
 {
     Pass *pass = data;
     gboolean found;
 
-    pass->chained = TRUE;
-    return (pass->below || open_below(pass, error)) &&
+    return get_below(pass, error) &&
            msb_erofs_stack_find_directory(pass->below, entry->path, entry, &found, error);
 }
 
@@ -246,7 +254,10 @@ static gboolean
 run_pass(Pass *pass, int out_fd, GError **error)
 {
     __attribute__((cleanup(close_archive))) struct archive *tar = archive_read_new();
-    MsbLayerOptions options = {.whiteouts = TRUE, .implicit = ask_below, .implicit_data = pass};
+    MsbLayerOptions options = {.whiteouts = TRUE,
+                               .implicit = ask_below,
+                               .implicit_data = pass,
+                               .below = get_below};
 
     if (!tar)
         return msb_error_set_errno(error, ENOMEM, "read %s", pass->source->what);
