@@ -101,7 +101,8 @@ msb_erofs_take_space(MsbErofsWriter *writer, guint64 size, guint64 *position, GE
 {
     if (size > writer->max_size || writer->end > writer->max_size - size) {
         g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                    "the image becomes larger than the limit of %" G_GUINT64_FORMAT " bytes",
+                    "the image becomes larger than the limit of %" G_GUINT64_FORMAT
+                    " bytes (limits.layer_bytes in config.json)",
                     writer->max_size);
         return FALSE;
     }

@@ -33,13 +33,17 @@ msb_image_load_layer(MsbImageLoad *load, const char *file, const char *what, con
         .digest = digest,
         .diff_ids = diff_ids,
         .index = index,
+        .total = &load->unpacked,
         .what = what,
         .progress = load->progress,
         .progress_data = load->progress_data,
         .cancellable = load->cancellable,
     };
-    mb_autofd int fd = msb_archive_open_file(load->archive, file, &source.size, &source.spool, error);
+    mb_autofd int fd = -1;
 
+    if (index == 0)
+        load->unpacked = 0;
+    fd = msb_archive_open_file(load->archive, file, &source.size, &source.spool, error);
     if (fd < 0)
         return NULL;
     source.reader = GINT_TO_POINTER(fd);

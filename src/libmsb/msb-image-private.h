@@ -31,6 +31,7 @@ typedef struct {
     MsbProgressFunc progress;
     gpointer progress_data;
     GCancellable *cancellable;
+    guint64 unpacked;      /* of the image whose layers are loaded, see MsbLayerSource */
 } MsbImageLoad;
 
 /* An image whose content is in the store now, with the names it has in the archive. */

@@ -7,7 +7,7 @@
 
 G_BEGIN_DECLS
 
-#define MSB_LAYER_MAX_BYTES ((guint64)16 << 30)
+#define MSB_LAYER_MAX_BYTES ((guint64)64 << 30)
 #define MSB_LAYER_MAX_ENTRIES 2000000u
 #define MSB_LAYER_MAX_MEMORY ((guint64)512 << 20)   /* names and directories */
 

@@ -298,7 +298,8 @@ add_entries(Layer *layer, GError **error)
         }
         if (n == max) {
             g_set_error(error, MSB_ERROR, MSB_ERROR_CORRUPT,
-                        "the archive has more than %" G_GUINT64_FORMAT " entries", max);
+                        "the archive has more than %" G_GUINT64_FORMAT
+                        " entries (limits.layer_entries in config.json)", max);
             return FALSE;
         }
         if (g_cancellable_set_error_if_cancelled(layer->cancellable, error) ||

@@ -15,7 +15,7 @@ G_BEGIN_DECLS
 
 typedef struct {
     gboolean whiteouts;        /* OCI ".wh." entries become overlayfs whiteouts and opaque directories */
-    guint64 max_bytes;         /* uncompressed total, 0 = default (16 GiB) */
+    guint64 max_bytes;         /* uncompressed total, 0 = default (64 GiB) */
     guint64 max_entries;       /* 0 = default (2,000,000) */
     gboolean squash_owner;     /* directory source: everything belongs to root (0:0) */
     void (*progress)(guint64 bytes, gpointer data);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Pulling an image: the manifest (through indexes, by platform), the
- * configuration, then the layers, each by a worker of a pool that reads it from
- * the registry straight into the store (msb-store-layer.h).
+ * Pulling an image: the manifest and the configuration (msb-resolve.h), then the
+ * layers, each by a worker of a pool that reads it from the registry straight into
+ * the store (msb-store-layer.h).
  *
  * Memory: per worker the download's buffer (1 MiB), the decompressor's window and
  * the tree of the layer's entries.
@@ -16,33 +16,26 @@
 #include "mb-cleanup.h"
 #include "msb-digest.h"
 #include "msb-error.h"
-#include "msb-oci.h"
 #include "msb-pull.h"
-#include "msb-reference.h"
-#include "msb-registry.h"
+#include "msb-resolve.h"
 #include "msb-store-layer.h"
 #include "msb-transfer.h"
-
-#define DEFAULT_PARALLEL 4
-#define MAX_INDEX_DEPTH 4
 
 typedef struct {
     MsbHome *home;
     const MsbPullOptions *options;
     MsbReference *reference;
-    MsbRegistry *registry;
+    MsbSettings *settings;
+    MsbMirrors *mirrors;
     MsbStore *store;
     GCancellable *cancellable;
-    GBytes *manifest_bytes;
-    char *manifest_digest;
-    MsbOciManifest *manifest;
-    GBytes *config_bytes;
-    MsbOciConfig *config;
+    MsbResolved image;
     GMutex lock;                    /* of done and failed */
     GCond changed;
     guint *first;                   /* per layer: the lowest one with the same digest */
     gboolean *done;                 /* per layer: its first one is in the store */
     gboolean failed;
+    guint64 unpacked;               /* bytes of all layers, see MsbLayerSource */
 } Pull;
 
 /* One layer. */
@@ -51,7 +44,7 @@ typedef struct {
     MsbTransfer *transfer;
     const MsbOciDescriptor *descriptor;
     guint index;
-    MsbBlob *blob;                  /* opened by the first read */
+    MsbMirrorBlob *blob;            /* opened by the first read */
     gint64 told;
 } Job;
 
@@ -59,141 +52,14 @@ static void
 pull_clear(Pull *pull)
 {
     g_clear_pointer(&pull->reference, msb_reference_free);
-    g_clear_pointer(&pull->registry, msb_registry_free);
+    g_clear_pointer(&pull->mirrors, msb_mirrors_free);
+    g_clear_pointer(&pull->settings, msb_settings_free);
     g_clear_pointer(&pull->store, msb_store_close);
-    g_clear_pointer(&pull->manifest_bytes, g_bytes_unref);
-    g_clear_pointer(&pull->manifest_digest, g_free);
-    g_clear_pointer(&pull->manifest, msb_oci_manifest_free);
-    g_clear_pointer(&pull->config_bytes, g_bytes_unref);
-    g_clear_pointer(&pull->config, msb_oci_config_free);
+    msb_resolved_clear(&pull->image);
     g_clear_pointer(&pull->first, g_free);
     g_clear_pointer(&pull->done, g_free);
     g_mutex_clear(&pull->lock);
     g_cond_clear(&pull->changed);
-}
-
-/* ---- manifest and configuration ---------------------------------------------------------- */
-
-/* Does an index entry fit the platform that was asked for? */
-static gboolean
-entry_matches(const Pull *pull, const MsbOciDescriptor *entry)
-{
-    g_auto(GStrv) parts = NULL;
-
-    if (entry->attestation)
-        return FALSE;
-    if (!pull->options->platform)
-        return msb_oci_platform_matches(entry->os, entry->architecture);
-    parts = g_strsplit(pull->options->platform, "/", 3);
-    return g_strcmp0(parts[0], entry->os) == 0 && g_strcmp0(parts[1], entry->architecture) == 0 &&
-           (!parts[2] || g_strcmp0(parts[2], entry->variant) == 0);
-}
-
-static const MsbOciDescriptor *
-choose_manifest(const Pull *pull, const MsbOciManifest *index, GError **error)
-{
-    g_autofree char *name = msb_reference_to_string(pull->reference);
-    g_autoptr(GString) offered = g_string_new(NULL);
-    guint i;
-
-    for (i = 0; i < index->manifests->len; i++) {
-        const MsbOciDescriptor *entry = g_ptr_array_index(index->manifests, i);
-
-        if (entry_matches(pull, entry))
-            return entry;
-        if (!entry->attestation && entry->os)
-            g_string_append_printf(offered, "%s%s/%s", offered->len ? ", " : "", entry->os,
-                                   entry->architecture ? entry->architecture : "?");
-    }
-    msb_error_set(error, MSB_ERROR_UNSUPPORTED, "image '%s' does not exist for platform '%s%s' (it does for: %s)", name,
-                  pull->options->platform ? pull->options->platform : "linux/",
-                  pull->options->platform ? "" : msb_oci_host_architecture(), offered->len ? offered->str : "none");
-    return NULL;
-}
-
-static gboolean
-fetch_manifest(Pull *pull, GError **error)
-{
-    g_autofree char *name = msb_reference_to_string(pull->reference);
-    g_autofree char *wanted = g_strdup(pull->reference->digest ? pull->reference->digest : pull->reference->tag);
-    guint depth;
-
-    for (depth = 0; depth < MAX_INDEX_DEPTH; depth++) {
-        g_autofree char *media_type = NULL;
-        g_autofree char *digest = NULL;
-        g_autoptr(MsbOciManifest) manifest = NULL;
-        const MsbOciDescriptor *entry;
-        g_autoptr(GBytes) bytes = msb_registry_get_manifest(pull->registry, pull->reference->repository, wanted,
-                                                            &media_type, &digest, pull->cancellable, error);
-
-        if (!bytes)
-            return FALSE;
-        manifest = msb_oci_manifest_parse(name, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
-        if (!manifest)
-            return FALSE;
-        if (!manifest->manifests) {
-            pull->manifest = g_steal_pointer(&manifest);
-            pull->manifest_bytes = g_steal_pointer(&bytes);
-            pull->manifest_digest = g_steal_pointer(&digest);
-            return TRUE;
-        }
-        entry = choose_manifest(pull, manifest, error);
-        if (!entry)
-            return FALSE;
-        g_free(wanted);
-        wanted = g_strdup(entry->digest);
-    }
-    return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': indexes nested more than %d deep", name,
-                         MAX_INDEX_DEPTH);
-}
-
-static GBytes *
-read_document(Pull *pull, const MsbOciDescriptor *descriptor, const char *what, GError **error)
-{
-    g_autoptr(MsbBlob) blob = NULL;
-    g_autoptr(GByteArray) all = g_byte_array_new();
-    g_autofree char *digest = NULL;
-    guint8 chunk[16384];
-    gssize n;
-
-    if (descriptor->size > MSB_OCI_MAX_DOCUMENT) {
-        msb_error_set(error, MSB_ERROR_CORRUPT, "%s is larger than %u MiB", what, MSB_OCI_MAX_DOCUMENT >> 20);
-        return NULL;
-    }
-    blob = msb_registry_open_blob(pull->registry, pull->reference->repository, descriptor->digest, 0,
-                                  (gint64)descriptor->size, pull->cancellable, error);
-    if (!blob)
-        return NULL;
-    while ((n = msb_blob_read(blob, chunk, sizeof chunk, pull->cancellable, error)) > 0)
-        g_byte_array_append(all, chunk, (guint)n);
-    if (n < 0)
-        return NULL;
-    digest = msb_digest_of_bytes(all->data, all->len);
-    if (!msb_digest_check(what, descriptor->digest, digest, error))
-        return NULL;
-    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
-}
-
-static gboolean
-fetch_config(Pull *pull, GError **error)
-{
-    g_autofree char *name = msb_reference_to_string(pull->reference);
-    g_autofree char *what = g_strdup_printf("the configuration of image '%s'", name);
-
-    pull->config_bytes = read_document(pull, pull->manifest->config, what, error);
-    if (!pull->config_bytes)
-        return FALSE;
-    pull->config = msb_oci_config_parse(what, g_bytes_get_data(pull->config_bytes, NULL),
-                                        g_bytes_get_size(pull->config_bytes), error);
-    if (!pull->config)
-        return FALSE;
-    if (g_strv_length(pull->config->diff_ids) != pull->manifest->layers->len)
-        return msb_error_set(error, MSB_ERROR_CORRUPT, "image '%s': %u layers in the manifest, %u in the configuration",
-                             name, pull->manifest->layers->len, g_strv_length(pull->config->diff_ids));
-    if (!pull->options->platform && !msb_oci_platform_matches(pull->config->os, pull->config->architecture))
-        return msb_error_set(error, MSB_ERROR_UNSUPPORTED, "image '%s' is for platform '%s/%s', this host is linux/%s",
-                             name, pull->config->os, pull->config->architecture, msb_oci_host_architecture());
-    return TRUE;
 }
 
 /* ---- layers ------------------------------------------------------------------------------------ */
@@ -203,14 +69,10 @@ read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError 
 {
     Job *job = data;
 
-    if (!job->blob) {
-        job->blob = msb_registry_open_blob(job->pull->registry, job->pull->reference->repository,
-                                           job->descriptor->digest, 0, (gint64)job->descriptor->size, cancellable,
-                                           error);
-        if (!job->blob)
-            return -1;
-    }
-    return msb_blob_read(job->blob, buf, n, cancellable, error);
+    if (!job->blob)
+        job->blob = msb_mirrors_open_blob(job->pull->mirrors, job->pull->reference->repository,
+                                          job->descriptor->digest, job->descriptor->size);
+    return msb_mirror_blob_read(job->blob, buf, n, cancellable, error);
 }
 
 static void
@@ -266,10 +128,11 @@ fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GEr
         .reader = job,
         .size = job->descriptor->size,
         .digest = job->descriptor->digest,
-        .diff_ids = (const char *const *)pull->config->diff_ids,
+        .diff_ids = (const char *const *)pull->image.config->diff_ids,
         .index = job->index,
         .ready = wait_for_layers_below,
         .ready_data = job,
+        .total = &pull->unpacked,
         .what = what,
         .progress = layer_progress,
         .progress_data = job,
@@ -280,7 +143,7 @@ fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GEr
     if (!g_cancellable_set_error_if_cancelled(cancellable, error))
         result = msb_store_add_layer(pull->store, &source, NULL, error);
     job_ended(pull, job->index, result != NULL);
-    g_clear_pointer(&job->blob, msb_blob_free);
+    g_clear_pointer(&job->blob, msb_mirror_blob_free);
     if (result)
         msb_transfer_tell(transfer, job->descriptor->digest, job->descriptor->size, job->descriptor->size, &job->told);
     return result != NULL;
@@ -292,12 +155,12 @@ make_jobs(Pull *pull)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
     GPtrArray *jobs = g_ptr_array_new_with_free_func(g_free);
-    guint count = pull->manifest->layers->len;
+    guint count = pull->image.manifest->layers->len;
 
     pull->first = g_new0(guint, count + 1);
     pull->done = g_new0(gboolean, count + 1);
     for (guint i = 0; i < count; i++) {
-        const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->manifest->layers, i);
+        const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->image.manifest->layers, i);
         gpointer lower;
         Job *job;
 
@@ -320,9 +183,14 @@ static gboolean
 fetch_layers(Pull *pull, GError **error)
 {
     const MsbPullOptions *options = pull->options;
-    guint threads = options->parallel ? options->parallel : DEFAULT_PARALLEL;
+    guint threads = options->parallel ? options->parallel : pull->settings->parallel;
     g_autoptr(GPtrArray) jobs = make_jobs(pull);
 
+    for (guint i = 0; i < jobs->len && options->progress; i++) {
+        const MsbOciDescriptor *descriptor = ((Job *)g_ptr_array_index(jobs, i))->descriptor;
+
+        options->progress(descriptor->digest, 0, descriptor->size, options->progress_data);
+    }
     return msb_transfer_run(jobs, threads, fetch_layer, options->progress, options->progress_data, pull->cancellable,
                             error);
 }
@@ -331,8 +199,8 @@ fetch_layers(Pull *pull, GError **error)
 static gboolean
 add_again(Pull *pull, guint index, GError **error)
 {
-    const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->manifest->layers, index);
-    const char *const *diff_ids = (const char *const *)pull->config->diff_ids;
+    const MsbOciDescriptor *descriptor = g_ptr_array_index(pull->image.manifest->layers, index);
+    const char *const *diff_ids = (const char *const *)pull->image.config->diff_ids;
     g_autofree char *path = msb_store_blob_path(pull->home, descriptor->digest);
     mb_autofd int fd = open(path, O_RDONLY | O_CLOEXEC);
     g_autoptr(MsbOciDescriptor) result = NULL;
@@ -356,8 +224,8 @@ add_again(Pull *pull, guint index, GError **error)
 static gboolean
 add_repeated_layers(Pull *pull, GError **error)
 {
-    for (guint i = 0; i < pull->manifest->layers->len; i++) {
-        const char *const *diff_ids = (const char *const *)pull->config->diff_ids;
+    for (guint i = 0; i < pull->image.manifest->layers->len; i++) {
+        const char *const *diff_ids = (const char *const *)pull->image.config->diff_ids;
         g_autofree char *path = msb_store_find_layer(pull->home, diff_ids, i);
 
         if (!path && !add_again(pull, i, error))
@@ -377,12 +245,12 @@ finish(Pull *pull, GError **error)
         ? g_strconcat(reference->registry, "/", reference->repository, "@", reference->digest, NULL)
         : msb_reference_to_string(reference);
     const char *references[] = { name, NULL };
-    const char *digests[] = { pull->manifest_digest, NULL };
+    const char *digests[] = { pull->image.manifest_digest, NULL };
 
-    return msb_store_add_blob(pull->store, g_bytes_get_data(pull->config_bytes, NULL),
-                              g_bytes_get_size(pull->config_bytes), pull->manifest->config->digest, error) &&
-           msb_store_add_blob(pull->store, g_bytes_get_data(pull->manifest_bytes, NULL),
-                              g_bytes_get_size(pull->manifest_bytes), pull->manifest_digest, error) &&
+    return msb_store_add_blob(pull->store, g_bytes_get_data(pull->image.config_bytes, NULL),
+                              g_bytes_get_size(pull->image.config_bytes), pull->image.manifest->config->digest, error) &&
+           msb_store_add_blob(pull->store, g_bytes_get_data(pull->image.manifest_bytes, NULL),
+                              g_bytes_get_size(pull->image.manifest_bytes), pull->image.manifest_digest, error) &&
            msb_store_tag(pull->store, references, digests, error);
 }
 
@@ -392,9 +260,14 @@ run_pull(Pull *pull, GError **error)
     const MsbPullOptions *options = pull->options;
     MsbRegistryOptions registry = { .plain_http = options->plain_http, .ca_file = options->ca_file,
                                     .username = options->username, .password = options->password };
+    g_autoptr(MsbPlatform) platform = msb_platform_parse(options->platform, error);
 
-    pull->registry = msb_registry_new(pull->home, pull->reference->registry, &registry, error);
-    if (!pull->registry || !fetch_manifest(pull, error) || !fetch_config(pull, error))
+    pull->settings = platform ? msb_settings_load(pull->home, error) : NULL;
+    if (!pull->settings)
+        return FALSE;
+    pull->mirrors = msb_mirrors_new(pull->home, pull->settings, pull->reference->registry, &registry, error);
+    if (!pull->mirrors ||
+        !msb_resolve(pull->mirrors, pull->reference, platform, &pull->image, pull->cancellable, error))
         return FALSE;
     pull->store = msb_store_open(pull->home, error);
     return pull->store && fetch_layers(pull, error) && add_repeated_layers(pull, error) && finish(pull, error);

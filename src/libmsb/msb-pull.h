@@ -19,7 +19,7 @@ typedef struct {
     const char *ca_file;        /* PEM file of authorities, NULL = the system's */
     const char *username;       /* NULL = what is stored for the registry, if anything */
     const char *password;
-    guint parallel;             /* layers at a time, 0 = default (4) */
+    guint parallel;             /* layers at a time, 0 = what the settings say (4) */
     MsbProgressFunc progress;   /* per layer, by its digest; on the calling thread. May be NULL */
     gpointer progress_data;
 } MsbPullOptions;
@@ -34,7 +34,7 @@ typedef struct {
     const char *ca_file;
     const char *username;
     const char *password;
-    guint parallel;             /* blobs at a time, 0 = default (4) */
+    guint parallel;             /* blobs at a time, 0 = what the settings say (4) */
     MsbProgressFunc progress;   /* per blob, by its digest; on the calling thread. May be NULL */
     gpointer progress_data;
 } MsbPushOptions;

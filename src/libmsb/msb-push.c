@@ -19,7 +19,6 @@
 #include "msb-registry.h"
 #include "msb-transfer.h"
 
-#define DEFAULT_PARALLEL 4
 #define MAX_MOUNTS 4 /* repositories that are asked for a blob before it is sent */
 
 typedef struct {
@@ -136,11 +135,19 @@ push_blobs(Push *push, const MsbOciManifest *manifest, const MsbPushOptions *opt
 {
     g_autoptr(GPtrArray) jobs = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
+    g_autoptr(MsbSettings) settings = msb_settings_load(push->home, error);
 
+    if (!settings)
+        return FALSE;
     for (guint i = 0; i < manifest->layers->len; i++)
         add_job(jobs, seen, push, g_ptr_array_index(manifest->layers, i));
     add_job(jobs, seen, push, manifest->config);
-    return msb_transfer_run(jobs, options->parallel ? options->parallel : DEFAULT_PARALLEL, push_blob,
+    for (guint i = 0; i < jobs->len && options->progress; i++) {
+        const MsbOciDescriptor *descriptor = ((Job *)g_ptr_array_index(jobs, i))->descriptor;
+
+        options->progress(descriptor->digest, 0, descriptor->size, options->progress_data);
+    }
+    return msb_transfer_run(jobs, options->parallel ? options->parallel : settings->parallel, push_blob,
                             options->progress, options->progress_data, cancellable, error);
 }
 

@@ -17,15 +17,18 @@
 #include "msb-error.h"
 #include "msb-json.h"
 #include "msb-registry-private.h"
+#include "msb-settings.h"
 
 #define TOKEN_MAX (1024 * 1024)
 #define ERROR_BODY_MAX (64 * 1024)
-#define DEFAULT_RETRIES 5
 #define BACKOFF_MS 300
 #define BACKOFF_MAX_MS 20000
 #define RETRY_AFTER_MAX_MS 60000
 #define TOKEN_DEFAULT_SECONDS 60
 #define TOKEN_MARGIN_SECONDS 10
+/* Of one connection, for a blob, before it counts as no failure: else a server that sends a byte and breaks off would be
+ * asked for ever. */
+#define USEFUL_BYTES (64 * 1024)
 
 #define ACCEPT_MANIFESTS \
     "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " \
@@ -44,7 +47,8 @@ struct _MsbBlob {
     char *url;
     guint64 offset;
     gint64 size;
-    guint failures;         /* since the last byte */
+    guint64 arrived;        /* bytes of this connection */
+    guint failures;         /* since one that was of use */
 };
 
 static void
@@ -59,23 +63,33 @@ token_free(Token *token)
 MsbRegistry *
 msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *options, GError **error)
 {
-    g_autoptr(MsbRegistry) registry = g_new0(MsbRegistry, 1);
-    MsbHttpOptions http = { .ca_file = options->ca_file };
+    g_autoptr(MsbSettings) settings = msb_settings_load(home, error);
+    g_autoptr(MsbRegistry) registry = NULL;
+    const MsbHostSettings *said;
+    MsbHttpOptions http;
 
+    if (!settings)
+        return NULL;
+    said = msb_settings_get_host(settings, host);
+    http = (MsbHttpOptions){ .ca_file = options->ca_file ? options->ca_file
+                                        : said->ca_certs ? said->ca_certs : settings->ca_certs,
+                             .stall_seconds = settings->stall_seconds,
+                             .connect_seconds = settings->connect_seconds };
+    registry = g_new0(MsbRegistry, 1);
     g_mutex_init(&registry->lock);
     registry->tokens = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)token_free);
     registry->session = msb_http_session_new(&http);
     registry->host = g_strdup(host);
-    registry->plain_http = options->plain_http;
-    registry->retries = options->retries ? options->retries : DEFAULT_RETRIES;
-    registry->base = g_strdup_printf("%s://%s", options->plain_http ? "http" : "https",
+    registry->plain_http = options->plain_http || (said->insecure && !options->mirror);
+    registry->retries = options->retries ? options->retries : settings->retries;
+    registry->base = g_strdup_printf("%s://%s", registry->plain_http ? "http" : "https",
                                      strcmp(host, "docker.io") == 0 ? "registry-1.docker.io" : host);
     if (options->username) {
         registry->credentials = g_new0(MsbCredentials, 1);
         registry->credentials->username = g_strdup(options->username);
         registry->credentials->password = g_strdup(options->password ? options->password : "");
         registry->credentials->origin = g_strdup("given explicitly");
-    } else if (home && !msb_credentials_find(home, host, &registry->credentials, error)) {
+    } else if (!msb_credentials_find(home, host, &registry->credentials, error)) {
         return NULL;
     }
     return g_steal_pointer(&registry);
@@ -471,6 +485,7 @@ blob_connect(MsbBlob *blob, GCancellable *cancellable, GError **error)
     guint status;
 
     g_clear_pointer(&blob->response, msb_http_response_free);
+    blob->arrived = 0;
     blob->response = msb_registry_send_retrying(blob->registry, &request, scope, cancellable, error);
     if (!blob->response)
         return FALSE;
@@ -543,7 +558,8 @@ msb_blob_read(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellable, GErr
 
         if (got >= 0) {
             blob->offset += (guint64)got;
-            if (got > 0)
+            blob->arrived += (guint64)got;
+            if (blob->arrived >= USEFUL_BYTES)
                 blob->failures = 0;
             if (blob->size >= 0 && blob->offset > (guint64)blob->size) {
                 msb_error_set(error, MSB_ERROR_CORRUPT, "blob %s of '%s' from registry '%s' is longer than the %"

@@ -24,10 +24,12 @@ typedef struct {
     const char *ca_file;        /* PEM, NULL = the system's authorities */
     const char *username;       /* explicit credentials; NULL = find some (msb-credentials.h) */
     const char *password;
-    guint retries;              /* tries after the first for what may pass, 0 = default (5) */
+    guint retries;              /* tries after the first for what may pass, 0 = what the settings say */
+    gboolean mirror;            /* plain_http is what its address says, whatever the settings say of the host */
 } MsbRegistryOptions;
 
-/* host as in a reference: "docker.io", "quay.io", "localhost:5000". */
+/* host as in a reference: "docker.io", "quay.io", "localhost:5000". What options leave open is as the settings of home
+ * (msb-settings.h) say. */
 MsbRegistry *msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *options, GError **error);
 void msb_registry_free(MsbRegistry *registry);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbRegistry, msb_registry_free)
@@ -41,7 +43,7 @@ GBytes *msb_registry_get_manifest(MsbRegistry *registry, const char *repository,
                                   char **media_type, char **digest, GCancellable *cancellable, GError **error);
 
 /* Open a blob for reading from offset. Reading resumes by range after a broken connection, as often as retries
- * says without progress in between. The caller verifies the digest. size (-1 = not known) is what the manifest
+ * says with less than 64 KiB in between. The caller verifies the digest. size (-1 = not known) is what the manifest
  * says; a blob that is longer or shorter is MSB_ERROR_CORRUPT. */
 MsbBlob *msb_registry_open_blob(MsbRegistry *registry, const char *repository, const char *digest,
                                 guint64 offset, gint64 size, GCancellable *cancellable, GError **error);

@@ -24,10 +24,6 @@
 #include "msb-store-layer.h"
 
 #define READ_SIZE (256u << 10)
-/* Nothing honest shrinks by more than gzip can (1032:1) for long. */
-#define MAX_RATIO 1100
-#define RATIO_FREE ((guint64)1 << 30)      /* uncompressed bytes before the ratio counts */
-#define MAX_UNCOMPRESSED ((guint64)64 << 30)
 #define LOCK_WAIT_MS 200
 
 static void
@@ -116,11 +112,28 @@ blob_read(struct archive *archive, void *data, const void **bytes)
 /* ---- the bytes without compression ------------------------------------------------------ */
 
 static gboolean
-too_large(const Pass *pass)
+refuse_size(Pass *pass, const char *limit, guint64 value, const char *unit)
 {
-    guint64 in = msb_digest_get_length(pass->blob_digest), out = msb_digest_get_length(pass->diff_digest);
+    return msb_error_set(&pass->error, MSB_ERROR_CORRUPT,
+                         "%s: unpacks to more than %" G_GUINT64_FORMAT " %s: if it is to be trusted, raise limits.%s "
+                         "in $MSB_HOME/config.json", pass->source->what, value, unit, limit);
+}
 
-    return out > MAX_UNCOMPRESSED || (out > RATIO_FREE && out / MAX_RATIO > in);
+/* n more bytes came out. */
+static gboolean
+check_size(Pass *pass, gsize n)
+{
+    const MsbLimits *limits = &pass->store->limits;
+    guint64 in = msb_digest_get_length(pass->blob_digest), out = msb_digest_get_length(pass->diff_digest);
+    guint64 *total = pass->source->total;
+
+    if (out > limits->layer_bytes)
+        return refuse_size(pass, "layer_bytes", limits->layer_bytes, "bytes");
+    if (out > limits->layer_ratio_after && out / limits->layer_ratio > in)
+        return refuse_size(pass, "layer_ratio", limits->layer_ratio, "times its size");
+    if (total && __atomic_add_fetch(total, n, __ATOMIC_RELAXED) > limits->image_bytes)
+        return refuse_size(pass, "image_bytes", limits->image_bytes, "bytes, with the other layers of the image");
+    return TRUE;
 }
 
 static la_ssize_t
@@ -146,10 +159,7 @@ tar_read(struct archive *archive, void *data, const void **bytes)
                           archive_error_string(pass->blob) ? archive_error_string(pass->blob) : "broken");
     } else {
         msb_digest_update(pass->diff_digest, *bytes, n);
-        if (too_large(pass))
-            msb_error_set(&pass->error, MSB_ERROR_CORRUPT,
-                          "%s: unpacks to more than %d times its size, or to more than %d GiB",
-                          pass->source->what, MAX_RATIO, (int)(MAX_UNCOMPRESSED >> 30));
+        check_size(pass, n);
     }
     if (pass->error) {
         archive_set_error(archive, EIO, "%s", pass->error->message);
@@ -255,6 +265,8 @@ run_pass(Pass *pass, int out_fd, GError **error)
 {
     __attribute__((cleanup(close_archive))) struct archive *tar = archive_read_new();
     MsbLayerOptions options = {.whiteouts = TRUE,
+                               .max_bytes = pass->store->limits.layer_bytes,
+                               .max_entries = pass->store->limits.layer_entries,
                                .implicit = ask_below,
                                .implicit_data = pass,
                                .below = get_below};

@@ -22,6 +22,8 @@ typedef struct {
     guint index;   /* of this layer; those below it are in the store, or ready() waits for them */
     gboolean (*ready)(gpointer data, GError **error);  /* may be NULL */
     gpointer ready_data;
+    guint64 *total;              /* bytes of all layers of the image without compression, counted here by any
+                                  * thread; NULL = this is the only layer */
     const char *what;            /* for messages: "layer 2 of ..." */
     MsbProgressFunc progress;
     gpointer progress_data;

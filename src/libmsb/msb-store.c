@@ -53,13 +53,16 @@ MsbStore *
 msb_store_open(MsbHome *home, GError **error)
 {
     g_autoptr(MsbStore) store = g_new0(MsbStore, 1);
+    g_autoptr(MsbSettings) settings = NULL;
 
     if (!make_directories(home, error))
         return NULL;
     store->home = msb_home_ref(home);
-    store->lock = msb_store_hold(home, error);
+    settings = msb_settings_load(home, error);
+    store->lock = settings ? msb_store_hold(home, error) : NULL;
     if (!store->lock)
         return NULL;
+    store->limits = settings->limits;
     store->tmp = msb_home_build_path(home, "images", "tmp", "work-XXXXXX", NULL);
     if (!g_mkdtemp_full(store->tmp, 0700)) {
         int saved = errno;

@@ -31,6 +31,7 @@
 
 #include "msb-image.h"
 #include "msb-oci.h"
+#include "msb-settings.h"
 #include "msb-state.h"
 
 G_BEGIN_DECLS
@@ -45,6 +46,7 @@ typedef struct {
     MsbHome *home;
     MsbLock *lock;          /* images/lock, shared */
     char *tmp;              /* a directory of our own in images/tmp */
+    MsbLimits limits;       /* of what is added */
 } MsbStore;
 
 /* Take part in the store. Nothing that is in it goes away until this is closed. */

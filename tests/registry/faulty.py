@@ -6,11 +6,14 @@ registry, which fails as /fault/MODE/ at the front of the repository's name says
   cut       every blob answer is cut after 100,000 bytes, so it takes many range requests
   cut0      the same without ranges
   slow429   the first two requests of each path get 429 with Retry-After: 0
+  wait429   the first request of each path gets 429 with Retry-After: 1, those that come before that 403
   fail5     the first three requests of each path get 503
   always500 every request gets 500
   lie       blobs have one byte changed
   long      blobs are longer than announced
+  short     blobs are shorter than their manifest says
   garbage   manifests are not JSON
+  huge      manifests never end
   elsewhere blobs redirect to another host name (localhost), which reports the headers it sees; uploads are sent there
   upcut     the first PATCH and the first PUT of an upload are taken by half, then the connection breaks
   up503     the first PUT of an upload gets 503
@@ -27,12 +30,14 @@ import re
 import socketserver
 import sys
 import threading
+import time
 import urllib.parse
 
 upstream = int(sys.argv[1])
 want_token = "--token" in sys.argv
 seen = {}
 tokens = {}
+asked = {}
 leaks = []
 requests = []
 gone = threading.Event()
@@ -93,6 +98,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         seen[self.path] = seen.get(self.path, 0) + 1
         if mode == "slow429" and seen[self.path] <= 2:
             return self.answer(429, b"{}", [("Retry-After", "0")])
+        if mode == "wait429":
+            first = asked.setdefault(self.path, time.monotonic())
+            if seen[self.path] == 1:
+                return self.answer(429, b"{}", [("Retry-After", "1")])
+            if time.monotonic() - first < 1:
+                return self.answer(403)
+        if mode == "huge" and "/manifests/" in path:
+            return self.never_end()
         if mode == "fail5" and seen[self.path] <= 3:
             return self.answer(503)
         if mode == "always500":
@@ -105,6 +118,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             port = self.server.server_address[1]
             return self.answer(307, b"", [("Location", "http://localhost:%d/other%s" % (port, path))])
         return self.forward(mode, path)
+
+    def never_end(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+        self.end_headers()
+        self.close_connection = True
+        self.wfile.write(b'{"schemaVersion": 2, "annotations": {"x": "')
+        while True:
+            self.wfile.write(b"x" * 65536)
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_GET
 
@@ -152,11 +174,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = body[:-1] + bytes([body[-1] ^ 1])
         if blob and mode == "stall" and len(body) > 1000:
             self.send_response(reply.status)
+            for name, value in keep:
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[:500])
             self.wfile.flush()
             gone.wait()
+        if blob and mode == "short":
+            body = body[:-10] if self.command == "GET" and not self.headers.get("Range") else b""
         if blob and mode == "long":
             body += b"more"
         if blob and mode in ("cut", "cut0"):

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A registry and its mirrors, to read from: the mirrors that the settings name
+ * are asked first, in their order, the registry itself last.  Whoever answers
+ * for the manifest is asked for the blobs too; when it fails there, also in the
+ * middle of one, those after it take over.  Every digest is verified, so a
+ * mirror can say what a tag means but not what a digest does.  Credentials are
+ * each host's own.  Internal to libmsb; thread-safe but for manifests.
+ */
+#ifndef MSB_MIRRORS_H
+#define MSB_MIRRORS_H
+
+#include "msb-registry.h"
+#include "msb-settings.h"
+
+G_BEGIN_DECLS
+
+typedef struct _MsbMirrors MsbMirrors;
+typedef struct _MsbMirrorBlob MsbMirrorBlob;
+
+/* options are those of the registry itself. */
+MsbMirrors *msb_mirrors_new(MsbHome *home, const MsbSettings *settings, const char *host,
+                            const MsbRegistryOptions *options, GError **error);
+void msb_mirrors_free(MsbMirrors *mirrors);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbMirrors, msb_mirrors_free)
+
+/* As msb_registry_get_manifest(), from the first that has it. One thread at a time, and not while blobs are read. */
+GBytes *msb_mirrors_get_manifest(MsbMirrors *mirrors, const char *repository, const char *reference,
+                                 GCancellable *cancellable, char **digest, GError **error);
+
+/* A blob of size bytes, from its beginning. Nothing is asked for before the first read. */
+MsbMirrorBlob *msb_mirrors_open_blob(MsbMirrors *mirrors, const char *repository, const char *digest, guint64 size);
+/* Up to n bytes, 0 at the end, -1 with error. The caller verifies the digest. */
+gssize msb_mirror_blob_read(MsbMirrorBlob *blob, void *buf, gsize n, GCancellable *cancellable, GError **error);
+void msb_mirror_blob_free(MsbMirrorBlob *blob);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbMirrorBlob, msb_mirror_blob_free)
+
+G_END_DECLS
+
+#endif
