@@ -37,7 +37,9 @@ const char *msb_image_get_workdir(const MsbImage *image);           /* may be NU
 const char *msb_image_get_user(const MsbImage *image);              /* may be NULL */
 char *msb_image_dup_json(const MsbImage *image);                    /* for image inspect */
 
-/* Progress: what = a layer's diff_id or a word; total 0 = not known. Called on the calling thread. */
+/* Progress: what = a blob's digest, a layer's diff_id or a word for a step; total 0 = not known, done == total: it is
+ * there. Several may be under way at once; a pull and a push tell all of theirs at the beginning. Called on the calling
+ * thread. */
 typedef void (*MsbProgressFunc)(const char *what, guint64 done, guint64 total, gpointer data);
 
 /* A local image by reference, digest or unambiguous digest prefix. NOT_FOUND names it and the

@@ -90,6 +90,12 @@ const CmdOption cmd_list_options[] = {
     {0},
 };
 
+const CmdOption cmd_inspect_options[] = {
+    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
+     CMD_VALUE_WORDS, "json"},
+    {0},
+};
+
 gboolean
 cmd_list_json(void)
 {

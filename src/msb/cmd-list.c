@@ -13,7 +13,6 @@
 static gboolean arg_running;
 static gboolean arg_stopped;
 static gboolean arg_all;
-static char *arg_format;
 
 #define LABEL_OPTION                                                                                         \
     {                                                                                                        \
@@ -319,18 +318,12 @@ run_inspect(const CmdArgs *args)
     return 0;
 }
 
-static const CmdOption inspect_options[] = {
-    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
-     CMD_VALUE_WORDS, "json"},
-    {0},
-};
-
 const CmdCommand cmd_inspect = {
     .name = "inspect",
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("NAME"),
     .summary = N_("Show all that is known of a sandbox, as JSON"),
-    .options = {inspect_options},
+    .options = {cmd_inspect_options},
     .operands = (const CmdValue[]){CMD_VALUE_SANDBOX, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = 1,

@@ -10,7 +10,6 @@
 #include "ui-message.h"
 #include "ui-table.h"
 
-static char *arg_format;
 static char *arg_stat_virt;
 static gboolean arg_quiet;
 static gboolean arg_read_only;
@@ -194,17 +193,11 @@ run_inspect(const CmdArgs *args)
     return 0;
 }
 
-static const CmdOption inspect_options[] = {
-    {"format", 0, CMD_OPTION_STRING, &arg_format, NULL, N_("FORMAT"), N_("json, which is the default"),
-     CMD_VALUE_WORDS, "json"},
-    {0},
-};
-
 static const CmdCommand volume_inspect = {
     .name = "inspect",
     .synopsis = N_("NAME"),
     .summary = N_("Show all that is known of a volume, as JSON"),
-    .options = {inspect_options},
+    .options = {cmd_inspect_options},
     .operands = volumes,
     .min_operands = 1,
     .max_operands = 1,

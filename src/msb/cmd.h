@@ -151,6 +151,8 @@ typedef struct {
 } CmdListing;
 
 extern const CmdOption cmd_list_options[];
+/* Of commands that show one thing, as JSON. */
+extern const CmdOption cmd_inspect_options[];
 void cmd_print_list(const CmdListing *listing, const GPtrArray *items);
 /* --format=json was given. */
 gboolean cmd_list_json(void);
