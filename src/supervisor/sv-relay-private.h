@@ -88,6 +88,8 @@ void sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n
 void sv_session_announce_started(SvSession *session);
 gboolean sv_attachment_is_owner(const SvAttachment *attachment);
 void sv_session_pump_stdin(SvSession *session);
+/* The agent takes more again. */
+void sv_session_agent_drained(SvSession *session);
 gboolean sv_attachment_stdin(SvAttachment *attachment, const guint8 *p, gsize n, GError **error);
 void sv_attachment_stdin_eof(SvAttachment *attachment);
 gboolean sv_attachment_credit(SvAttachment *attachment, guint8 stream, guint32 n, GError **error);

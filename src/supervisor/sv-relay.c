@@ -248,5 +248,5 @@ sv_relay_agent_drained(SvRelay *relay)
 
     g_hash_table_iter_init(&iter, relay->sessions);
     while (g_hash_table_iter_next(&iter, NULL, &session))
-        sv_session_pump_stdin(session);
+        sv_session_agent_drained(session);
 }

@@ -17,7 +17,8 @@
  *   per attachment and stream   SV_LAG_MAX + MP_WINDOW of output queued;
  *   per client     SV_CLIENT_QUEUE_MAX of answers (then it is not read from),
  *                  plus one frame;
- *   agent channel  SV_AGENT_QUEUE_MAX (then new commands are refused).
+ *   agent channel  SV_AGENT_QUEUE_MAX (then new commands are refused); of stdin and
+ *                  credits MSB_LINK_LOW_WATER (then they wait).
  * A stream that nobody reads stops its own command and nothing else.
  *
  * A client that goes away without having detached takes its commands with it,

@@ -5,7 +5,8 @@
  *
  * Output.  The agent may have MP_WINDOW bytes of a stream uncredited.  It is
  * credited when the owner has credited us: unacked follows the owner's unread.
- * Without an owner it is credited at once.
+ * Without an owner it is credited at once.  An agent that does not take what is
+ * sent to it gets no credit either, or it could make that queue grow for ever.
  *
  * Stdin.  The owner may have MP_WINDOW bytes uncredited; it is credited when
  * they go on to the agent, which they do as its own window allows.
@@ -237,6 +238,13 @@ sv_session_exec(SvClient *client, guint32 number, const guint8 *payload, gsize n
 
 /* ---- output -------------------------------------------------------------------- */
 
+/* Whether more may be queued for the agent than what somebody asked for.  If not, the drained callback comes. */
+static gboolean
+agent_has_room(const SvRelay *relay)
+{
+    return relay->agent && msb_link_get_queued(relay->agent) <= MSB_LINK_LOW_WATER;
+}
+
 /* Credit the agent for what the owner has read, or for all when there is none. */
 static void
 acknowledge(SvSession *session, guint stream)
@@ -245,7 +253,7 @@ acknowledge(SvSession *session, guint stream)
     gsize hold = owner ? owner->unread[stream] : 0;
     gsize n;
 
-    if (session->unacked[stream] < hold + SV_CREDIT_BATCH)
+    if (session->unacked[stream] < hold + SV_CREDIT_BATCH || !agent_has_room(session->relay))
         return;
     n = session->unacked[stream] - hold;
     session->unacked[stream] = hold;
@@ -411,8 +419,7 @@ sv_session_pump_stdin(SvSession *session)
     gsize moved = 0;
     SvAttachment *owner;
 
-    while (agent && session->stdin_queued > 0 && session->stdin_window > 0 &&
-           msb_link_get_queued(agent) < MSB_LINK_LOW_WATER) {
+    while (session->stdin_queued > 0 && session->stdin_window > 0 && agent_has_room(session->relay)) {
         g_autoptr(GBytes) first = g_queue_pop_head(&session->stdin_queue);
         gsize size = g_bytes_get_size(first);
         gsize n = MIN(size, MIN(session->stdin_window, (gsize)MP_DATA_MAX));
@@ -438,6 +445,13 @@ sv_session_pump_stdin(SvSession *session)
             send_credit(owner->client->link, owner->number, 0, n);
         }
     }
+}
+
+void
+sv_session_agent_drained(SvSession *session)
+{
+    sv_session_pump_stdin(session);
+    acknowledge_all(session);
 }
 
 gboolean

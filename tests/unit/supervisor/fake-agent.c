@@ -159,6 +159,16 @@ misbehave(uint32_t id, const char *how)
         if (mp_raw_encode(&e, MP_STDOUT, id, much, sizeof(much)) < 0)
             _exit(1);
         out(&e);
+    } else if (!strcmp(how, "swamp")) {
+        sigset_t go;
+        int sig;
+
+        sigemptyset(&go);
+        sigaddset(&go, SIGUSR1);
+        sigwait(&go, &sig);
+        for (size_t i = 0; i < 64 * MP_WINDOW / MP_DATA_MAX; i++)
+            frame(MP_STDOUT, id, zeros, sizeof(zeros));
+        exited(id, 0, 0);
     } else if (!strcmp(how, "strangers")) {
         frame(MP_STDOUT, id + 1000, zeros, 10);
         exited(id + 1000, 0, 0);
@@ -311,8 +321,12 @@ fake_agent_run(int fd)
 {
     struct mp_reader reader = { 0 };
     uint32_t version = htole32(MP_VERSION);
+    sigset_t go;
 
     signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&go);
+    sigaddset(&go, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &go, NULL);
     peer = fd;
     frame(MP_HELLO, 0, &version, sizeof(version));
     for (;;) {

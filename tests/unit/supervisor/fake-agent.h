@@ -11,6 +11,7 @@
  *   raw HEX...        the bytes to stdout, one frame per word
  *   size              prints each new window size, until a signal
  *   overrun garbage badexit badcredit toolong            what a hostile guest would send
+ *   swamp             after SIGUSR1 much output, without ever reading what comes back, then exit 0
  *   strangers         frames about sessions that do not exist, then exit 0
  */
 #ifndef FAKE_AGENT_H

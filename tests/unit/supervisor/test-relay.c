@@ -418,6 +418,33 @@ test_hostile(gconstpointer how)
     fixture_stop(f);
 }
 
+/* One that writes without end and reads nothing: what it would have to read must not pile up here. */
+static void
+test_swamp(void)
+{
+    Fixture *f = fixture_start(fake_agent_run, 100);
+    g_autoptr(MsbClient) client = fixture_connect(f);
+    g_autoptr(Run) bystander = RUN(client, "sleep");
+    g_autoptr(Run) run = RUN_TTY(client, "swamp");
+    g_autoptr(GPtrArray) list = NULL;
+
+    WAIT_FOR(bystander->started && run->started);
+    for (guint i = 0; i < 40000; i++)
+        msb_exec_resize(run->exec, 1 + i % 100, 80);
+    msb_exec_detach(run->exec);
+    WAIT_FOR(run->ended);
+    g_assert_cmpint(kill(f->agent, SIGUSR1), ==, 0);
+    /* Nobody reads it, so all is credited, as long as the guest takes the credit. */
+    do {
+        g_clear_pointer(&list, g_ptr_array_unref);
+        list = msb_client_list_execs(client, NULL);
+    } while (!bystander->ended && list && list->len > 1);
+    WAIT_FOR(bystander->ended || list->len < 2);
+    g_assert_true(bystander->ended);
+    g_assert_nonnull(strstr(bystander->error, "more output than its window allows"));
+    fixture_stop(f);
+}
+
 static void
 test_strangers(void)
 {
@@ -513,6 +540,7 @@ main(int argc, char **argv)
     g_test_add_func("/relay/client-lost", test_client_lost);
     g_test_add_func("/relay/resize", test_resize);
     g_test_add_func("/relay/workload", test_workload);
+    g_test_add_func("/relay/swamp", test_swamp);
     g_test_add_func("/relay/strangers", test_strangers);
     g_test_add_func("/relay/bad-client", test_bad_client);
     g_test_add_func("/relay/not-running", test_not_running);
