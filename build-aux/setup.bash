@@ -26,6 +26,16 @@ as_root() {
     if [ "$EUID" = 0 ]; then "$@"; else sudo -- "$@"; fi
 }
 
+# The default work directory has a name that everybody knows, in a place where everybody may make it.  Programs
+# are run from it, as root too: one that somebody else made, or may write to, is not taken.
+ensure_work() {
+    (umask 022 && mkdir -p "$work") || exit 1
+    if [ "$(stat -c %u "$work")" != "$EUID" ] || [ "$(stat -L -c %u "$work")" != "$EUID" ] ||
+        [ -n "$(find -H "$work" -maxdepth 0 -perm /022)" ]; then
+        die "'$work' belongs to somebody else, or others may write to it: remove it, or set MSB_WORK to a directory of your own"
+    fi
+}
+
 # Without asking anybody, as nobody may be there to answer.
 can_be_root() { [ "$EUID" = 0 ] || sudo -n true 2>/dev/null; }
 
@@ -69,6 +79,7 @@ missing_packages() {
 
 ensure_packages() {
     local missing
+    ensure_work
     mapfile -t missing < <(missing_packages "$@")
     [ "${#missing[@]}" -gt 0 ] || return 0
     [ "$EUID" = 0 ] || command -v sudo >/dev/null || die "these packages are missing and there is no sudo to install them: ${missing[*]}"
@@ -191,8 +202,9 @@ wait_until() {
 # Ends what this run started, by process id.
 cleanup() {
     local f p
+    # The account's files say which: nothing that it could not end itself.
     for f in "$urun"/libvirt/libvirtd.pid "$urun"/libvirt/virtlogd.pid; do
-        [ -s "$f" ] && p=$(cat "$f") && kill "$p" 2>/dev/null && wait_gone "$p"
+        [ -s "$f" ] && p=$(as_user cat "$f") && as_user kill -- "$p" 2>/dev/null && wait_gone "$p"
     done
     for f in ${started_pids[@]+"${started_pids[@]}"}; do
         [ -s "$f" ] && p=$(cat "$f") && as_root kill "$p" 2>/dev/null && wait_gone "$p"
