@@ -66,6 +66,40 @@ forget "$h/fault/wait429/team/image:1"
 out=$(tree)
 [ "$out" = "$before" ] && pass "and the store is as it was" || fail "and the store is as it was"
 
+# ---- progress ----
+config '{}'
+layers=$(skopeo inspect --raw --tls-verify=false "docker://127.0.0.1:$plain/team/image:1" |
+    python3 -c 'import json, sys; print(*(l["digest"][7:19] for l in json.load(sys.stdin)["layers"]))')
+out=$(msb pull --insecure "$h/team/image:1" 2>&1 >/dev/null)
+good=yes
+for layer in $layers; do [ "$(grep -c "^$layer: [0-9]" <<<"$out")" = 1 ] && [ "$(grep -c "^$layer: done$" <<<"$out")" = 1 ] || good=no; done
+[ $good = yes ] && [ "$(wc -l <<<"$out")" = 4 ] && pass "a line when a layer begins and when it is done" || fail "a line when a layer begins and when it is done"
+forget "$h/team/image:1"
+out=$(msb pull -q --insecure "$h/team/image:1" 2>&1 >/dev/null)
+[ -z "$out" ] && pass "nothing with -q" || fail "nothing with -q"
+forget "$h/team/image:1"
+out=$(TERM=vt220 python3 - "$MSB_BUILDDIR/src/msb/msb" pull --insecure "$h/team/image:1" <<'PY'
+import os, pty, sys
+pid, fd = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+data = b""
+while True:
+    try:
+        piece = os.read(fd, 65536)
+    except OSError:
+        break
+    if not piece:
+        break
+    data += piece
+print(os.waitpid(pid, 0)[1], ascii(data.decode()))
+PY
+)
+good=yes
+for layer in $layers; do [[ $out == *"$layer  [########################] "* ]] || good=no; done
+[ $good = yes ] && [[ $out == "0 "*"0 of 2  [........"*"2 of 2  [########################]"*"x1b[A"*"x1b[J"* ]] && pass "bars on a terminal, for each and for all" || fail "bars on a terminal, for each and for all"
+forget "$h/team/image:1"
+
 # ---- mirrors ----
 mirrors() { # ADDRESS...: those of $h
     local list

@@ -196,5 +196,18 @@ works "and the image can be had" msb pull -q --insecure "127.0.0.1:$plain/team/i
 msb image rm -q "127.0.0.1:$plain/team/image:1"
 out=$(tree | grep -v '^index.json'; find "$MSB_HOME/images/tmp" -mindepth 1)
 [ -z "$out" ] && pass "and nothing is left when it is removed" || fail "and nothing is left when it is removed"
+msb load -q "$tmp/oci" >/dev/null
+all=$(tree)
+good=yes
+for ((i = 0; i < loops / 3; i++)); do
+    msb push -q --insecure "$image" "127.0.0.1:$plain/killed/$i:1" >/dev/null 2>&1 &
+    pid=$!
+    read -r -t "0.$(printf %03d $((i * 61 % 450)))" <> <(:) || :
+    { kill -9 $pid; wait $pid; } 2>/dev/null
+    out=$(tree)
+    [ "$out" = "$all" ] || good=no
+done
+[ $good = yes ] && pass "a push that is killed leaves the store as it was" || fail "a push that is killed leaves the store as it was"
+want="127.0.0.1:$plain/killed/0:1@$digest" works "and goes through the next time" msb push -q --insecure "$image" "127.0.0.1:$plain/killed/0:1"
 echo "1..$count"
 [ "$failed" = 0 ]

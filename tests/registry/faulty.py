@@ -27,11 +27,12 @@ import http.client
 import http.server
 import json
 import re
-import socketserver
 import sys
 import threading
 import time
 import urllib.parse
+
+from server import serve
 
 upstream = int(sys.argv[1])
 want_token = "--token" in sys.argv
@@ -199,13 +200,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return self.answer(reply.status, body, keep)
 
 
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that hangs up, or is killed, is what we are here for."""
-
-
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
+serve(Handler)

@@ -14,6 +14,7 @@ done
 tmp=$(mktemp -d)
 pids=()
 trap 'for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done; wait 2>/dev/null; rm -rf "$tmp"' EXIT
+export PYTHONDONTWRITEBYTECODE=1 # beside the sources
 export HOME=$tmp/home MSB_HOME=$tmp/msb DOCKER_CONFIG=$tmp/docker XDG_CONFIG_HOME=$tmp/xdg XDG_RUNTIME_DIR=$tmp/run
 unset REGISTRY_AUTH_FILE http_proxy https_proxy
 mkdir -p "$HOME" "$DOCKER_CONFIG" "$XDG_RUNTIME_DIR"

@@ -7,9 +7,10 @@ import http.client
 import http.server
 import select
 import socket
-import socketserver
 import sys
 import urllib.parse
+
+from server import serve
 
 log = sys.argv[1]
 want = "Basic " + base64.b64encode(sys.argv[2].encode()).decode() if len(sys.argv) > 2 else None
@@ -66,13 +67,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client may hang up."""
-
-
-server = Server(("127.0.0.1", 0), Handler)
-print(server.server_address[1], flush=True)
-server.serve_forever()
+serve(Handler)
