@@ -265,6 +265,39 @@ layout once once:1 one.700.tar twice.tar
 try msb load once && msb tree once:1 | grep -q '^opt/sub 040700 1000:2000 '
 ok "and shared with an image that begins alike" $?
 
+# ---- hard links to what is in a layer below ----
+link_layer() { # TAR LINK TARGET [WHITEOUT]
+    python3 - "$@" <<'PY'
+import sys, tarfile
+with tarfile.open(sys.argv[1], "w") as tar:
+    for name in sys.argv[4:]:
+        tar.addfile(tarfile.TarInfo(name))
+    link = tarfile.TarInfo(sys.argv[2])
+    link.type, link.linkname = tarfile.LNKTYPE, sys.argv[3]
+    tar.addfile(link)
+PY
+}
+if command -v python3 >/dev/null; then
+    link_layer link.tar usr/share/again ./usr/share/doc/big
+    layout linked linked:1 one.tar link.tar
+    new_home
+    try msb load linked && msb tree linked:1 >tree.linked &&
+        [ "$(sed -n 's|^usr/share/doc/big ||p' tree.linked)" = "$(sed -n 's|^usr/share/again ||p' tree.linked)" ] &&
+        grep -q '^usr/share/again 100644 1000:2000 .* links=2 size=300000 ' tree.linked
+    ok "a hard link to a file of the layer below" $?
+    link_layer link.tar usr/share/again etc/passwd etc/.wh.passwd
+    layout hidden hidden:1 one.tar link.tar
+    refused "not to one that the layer takes away" "entry 'usr/share/again': a hard link to 'etc/passwd'" msb load hidden
+    link_layer link.tar usr/share/again etc/shadow
+    layout nowhere nowhere:1 one.tar link.tar
+    refused "nor to one that is not there" "a hard link to 'etc/shadow'" msb load nowhere
+    link_layer link.tar usr/share/again usr/share
+    layout dirlink dirlink:1 one.tar link.tar
+    refused "nor to a directory" "a hard link to 'usr/share'" msb load dirlink
+else
+    skip "a hard link to a file of the layer below" "python3 is not installed"
+fi
+
 # ---- in use ----
 new_home
 try msb load oci

@@ -111,6 +111,84 @@ test_limits(void)
     refuse(tar, "impossible owner");
 }
 
+/* A pax record: its length counts itself. */
+static char *
+pax_record(const char *key, const char *value)
+{
+    gsize rest = strlen(key) + strlen(value) + strlen(" =\n"), length = rest + 1;
+    g_autofree char *digits = NULL;
+
+    do {
+        g_free(digits);
+        digits = g_strdup_printf("%zu", length++);
+    } while (strlen(digits) + rest >= length);
+    return g_strdup_printf("%s %s=%s\n", digits, key, value);
+}
+
+/* A file "f" of four bytes, with a pax header. */
+static GBytes *
+pax_archive(const char *records)
+{
+    gsize length = strlen(records), room = (length + 511) / 512 * 512;
+    char *bytes = g_malloc0(512 + room + 4 * 512);
+
+    put_header(bytes, "PaxHeaders/f", 'x', (guint)length);
+    memcpy(bytes + 512, records, length);
+    put_header(bytes + 512 + room, "f", '0', 4);
+    memcpy(bytes + 1024 + room, "data", 4);
+    return g_bytes_new_take(bytes, 512 + room + 4 * 512);
+}
+
+/* What attributes of entries may say. */
+static void
+test_pax(void)
+{
+    static const struct {
+        const char *key, *value;
+        const char *refused; /* NULL = the archive is taken */
+    } cases[] = {
+        {"size", "999999", "entry 'f'"},
+        {"size", "-5", "negative"},
+        {"size", "99999999999999999999", "overflow"},
+        {"path", "a/../../b", "'..'"},
+        {"path", "//abs//./x", NULL},
+        {"path", "caf\xe9", NULL},
+        {"uid", "-1", "impossible owner"},
+        {"gid", "99999999999", "impossible owner"},
+        {"mtime", "-1.25", NULL},
+        {"mtime", "nan", NULL},
+        {"mtime", "999999999999999999999999999999", NULL},
+        {"GNU.sparse.map", "0,4000", "its data ends early"},
+        {"SCHILY.xattr.", "x", NULL},
+        {"SCHILY.xattr.odd.name", "x", NULL},
+        {"SCHILY.acl.access", "nonsense::::", NULL},
+        {"linkpath", "/etc/passwd", NULL},
+        {"MSB.nothing", "x", NULL},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *record = pax_record(cases[i].key, cases[i].value);
+        g_autofree char *records = g_str_has_prefix(cases[i].key, "GNU.")
+                                       ? g_strconcat("22 GNU.sparse.size=10\n", record, NULL)
+                                       : g_strdup(record);
+        g_autoptr(GBytes) bytes = pax_archive(records);
+        g_autoptr(GError) error = NULL;
+        char *dir = test_make_dir();
+        g_autofree char *path = g_build_filename(dir, "image", NULL);
+
+        g_test_message("%s=%s", cases[i].key, cases[i].value);
+        if (cases[i].refused) {
+            g_assert_false(convert_to(bytes, path, &layer_oci, &error));
+            assert_failed_with(error, MSB_ERROR_CORRUPT, cases[i].refused);
+        } else {
+            g_assert_true(convert_to(bytes, path, &layer_oci, &error));
+            g_assert_no_error(error);
+            g_tree_unref(erofs_read(path));
+        }
+        test_remove_dir(dir);
+    }
+}
+
 static GBytes *
 sample(void)
 {
@@ -245,6 +323,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/layer/sparse", test_sparse);
     g_test_add_func("/layer/limits", test_limits);
+    g_test_add_func("/layer/pax", test_pax);
     g_test_add_func("/layer/truncated", test_truncated);
     g_test_add_func("/layer/deterministic", test_deterministic);
     g_test_add_func("/layer/damaged", test_damaged);
