@@ -16,8 +16,8 @@ MsbImage *msb_image_read(MsbHome *home, const char *reference, const char *diges
 GBytes *msb_image_get_config_bytes(const MsbImage *image);   /* borrowed */
 /* The manifest of an image in the store, as it came (*bytes: transfer full, may be NULL) and parsed. */
 MsbOciManifest *msb_image_read_manifest(MsbHome *home, const char *digest, GBytes **bytes, GError **error);
-/* The entry that text means, by name (*by_name) or by the beginning of its digest; *found NULL = there is none. FALSE: the
- * beginning of more than one. */
+/* The entry that text means, by name (*by_name) or by the beginning of its digest; *found NULL = there is none. FALSE:
+ * the beginning of more than one. */
 gboolean msb_image_find_entry(const GPtrArray *entries, const char *text, const MsbStoreEntry **found,
                               gboolean *by_name, GError **error);
 /* Always FALSE. */

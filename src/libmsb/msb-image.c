@@ -298,7 +298,8 @@ msb_image_set_not_found(const char *text, GError **error)
 
     return msb_error_set(
         error, MSB_ERROR_NOT_FOUND,
-        "image '%s' is not in the store: 'msb image ls' lists what is, 'msb pull', 'msb load' and 'msb import' add to it",
+        "image '%s' is not in the store: 'msb image ls' lists what is, 'msb pull', 'msb load' and 'msb import' add "
+        "to it",
         shown);
 }
 
