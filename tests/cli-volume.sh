@@ -34,6 +34,18 @@ like "and says how to list" "$err" "no volume 'nothing'.*msb volume ls"
 is "completion knows them" "$("$MSB_PROGRAM" __complete 3 -- msb volume rm "" | tr '\n' ' ')" "more data "
 is "and directories to mount on" "$("$MSB_PROGRAM" __complete 4 -- msb volume mount data "")" ":dirs"
 
+msb volume create --quota 8M --inodes 50 limited
+is "a volume with limits" "$status" 0
+msb volume inspect limited
+python3 -c 'import json, sys
+v = json.load(sys.stdin)
+assert v["quota"] == 8 << 20 and v["inodes"] == 50, v' <<<"$out"
+verdict $? "inspect tells them" "$out"
+msb volume create --inodes x other
+is "a number of inodes is a number" "$status" 2
+like "which the error says" "$err" "--inodes.*'x'"
+msb volume rm -q limited
+
 # A directory without metadata, made by other means.
 mkdir "$MSB_HOME/volumes/found"
 msb volume ls

@@ -24,6 +24,7 @@
 static const char *const mount_kinds[] = { "dir", "file", "named", "disk", "tmpfs", NULL };
 static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
 static const char *const host_perms[] = { "private", "mirror", NULL };
+static const char *const caches[] = { "auto", "none", "always", NULL };
 static const char *const volume_kinds[] = { "dir", "disk", NULL };
 
 /* ---- writing ----------------------------------------------------------------------- */
@@ -86,8 +87,12 @@ add_mount(JsonBuilder *b, const MsbMount *m)
         add_int(b, "gid", m->gid);
     if (m->size)
         add_int(b, "size", (gint64)m->size);
-    if (m->quota)
-        add_int(b, "quota", (gint64)m->quota);
+    if (m->quota.bytes)
+        add_int(b, "quota", (gint64)m->quota.bytes);
+    if (m->quota.inodes)
+        add_int(b, "inodes", (gint64)m->quota.inodes);
+    if (m->cache != MSB_CACHE_AUTO)
+        add_string(b, "cache", caches[m->cache]);
     if (m->volume_kind_given)
         add_string(b, "volume_kind", volume_kinds[m->volume_is_disk ? 1 : 0]);
     add_string(b, "format", m->format);
@@ -237,7 +242,9 @@ read_mount(JsonNode *node, const char *where, GError **error)
     m->uid = msb_json_get_int(&r, "uid", -1, 0, G_MAXUINT32 - 1);
     m->gid = msb_json_get_int(&r, "gid", -1, 0, G_MAXUINT32 - 1);
     m->size = (guint64)msb_json_get_int(&r, "size", 0, 0, G_MAXINT64);
-    m->quota = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
+    m->quota.bytes = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
+    m->quota.inodes = (guint64)msb_json_get_int(&r, "inodes", 0, 0, G_MAXINT64);
+    m->cache = (MsbCache)msb_json_get_choice(&r, "cache", caches, MSB_CACHE_AUTO);
     volume_kind = msb_json_get_choice(&r, "volume_kind", volume_kinds, -1);
     m->volume_kind_given = volume_kind >= 0;
     m->volume_is_disk = volume_kind == 1;

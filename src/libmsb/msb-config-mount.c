@@ -36,7 +36,8 @@ enum {
 
 typedef enum {
     OPT_RO, OPT_RW, OPT_NOEXEC, OPT_NOSUID, OPT_NODEV, OPT_STAT_VIRT, OPT_HOST_PERMS,
-    OPT_QUOTA, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION, OPT_SECRET_FILE,
+    OPT_QUOTA, OPT_INODES, OPT_CACHE, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION,
+    OPT_SECRET_FILE,
 } Option;
 
 typedef struct {
@@ -56,6 +57,8 @@ static const OptionInfo options[] = {
     { "stat-virt", OPT_STAT_VIRT, TRUE, FOR_SHARES, OPT_STAT_VIRT },
     { "host-perms", OPT_HOST_PERMS, TRUE, FOR_SHARES, OPT_HOST_PERMS },
     { "quota", OPT_QUOTA, TRUE, FOR_VOLUME | FOR_DIR | FOR_NAMED, OPT_QUOTA },
+    { "inodes", OPT_INODES, TRUE, FOR_VOLUME | FOR_DIR | FOR_NAMED, OPT_INODES },
+    { "cache", OPT_CACHE, TRUE, FOR_SHARES, OPT_CACHE },
     { "uid", OPT_UID, TRUE, FOR_SHARES, OPT_UID },
     { "gid", OPT_GID, TRUE, FOR_SHARES, OPT_GID },
     { "kind", OPT_KIND, TRUE, FOR_NAMED, OPT_KIND },
@@ -206,6 +209,14 @@ set_partition(const Parse *p, const char *value, guint *partition, GError **erro
 }
 
 static gboolean
+set_count(const Parse *p, const char *name, const char *value, guint64 *count, GError **error)
+{
+    if (!g_ascii_string_to_unsigned(value, 10, 1, G_MAXINT64, count, NULL))
+        return fail(p, error, "'%s=%s' is not a number above 0", name, value);
+    return TRUE;
+}
+
+static gboolean
 set_kind(Parse *p, const char *value, GError **error)
 {
     static const char *const kinds[] = { "dir", "directory", "disk", NULL };
@@ -223,6 +234,7 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
 {
     static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
     static const char *const host_perms[] = { "private", "mirror", NULL };
+    static const char *const caches[] = { "auto", "none", "always", NULL };
     MsbMount *m = p->mount;
     int i;
 
@@ -253,7 +265,14 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
         m->host_perms = (MsbHostPerms)i;
         return TRUE;
     case OPT_QUOTA:
-        return set_size(p, info->name, value, &m->quota, error);
+        return set_size(p, info->name, value, &m->quota.bytes, error);
+    case OPT_INODES:
+        return set_count(p, info->name, value, &m->quota.inodes, error);
+    case OPT_CACHE:
+        if (!choose(p, info->name, value, caches, &i, error))
+            return FALSE;
+        m->cache = (MsbCache)i;
+        return TRUE;
     case OPT_UID:
         return set_id(p, info->name, value, &m->uid, error);
     case OPT_GID:

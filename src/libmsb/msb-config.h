@@ -16,7 +16,14 @@ typedef enum { MSB_ROOT_IMAGE, MSB_ROOT_BIND, MSB_ROOT_DISK } MsbRootKind;
 typedef enum { MSB_MOUNT_DIR, MSB_MOUNT_FILE, MSB_MOUNT_NAMED, MSB_MOUNT_DISK, MSB_MOUNT_TMPFS } MsbMountKind;
 typedef enum { MSB_STAT_VIRT_STRICT, MSB_STAT_VIRT_RELAXED, MSB_STAT_VIRT_OFF } MsbStatVirt;
 typedef enum { MSB_HOST_PERMS_PRIVATE, MSB_HOST_PERMS_MIRROR } MsbHostPerms;
+typedef enum { MSB_CACHE_AUTO, MSB_CACHE_NONE, MSB_CACHE_ALWAYS } MsbCache;
 typedef enum { MSB_PULL_IF_MISSING, MSB_PULL_ALWAYS, MSB_PULL_NEVER } MsbPullPolicy;
+
+/* What the files of a directory may take on the host, all together; 0 = no limit. */
+typedef struct {
+    guint64 bytes;        /* allocated */
+    guint64 inodes;       /* files, directories and links */
+} MsbQuota;
 
 typedef struct {
     MsbMountKind kind;
@@ -27,7 +34,8 @@ typedef struct {
     MsbHostPerms host_perms;
     gint64 uid, gid;      /* fallback owner, -1 = not given */
     guint64 size;         /* tmpfs, named disk: bytes, 0 = default */
-    guint64 quota;        /* bytes, 0 = none */
+    MsbQuota quota;       /* dir, named */
+    MsbCache cache;       /* what the guest may keep of dir, file, named */
     gboolean volume_is_disk; /* named: kind=disk was asked for, or found when the sandbox was made */
     gboolean volume_kind_given;
     char *format;         /* disk: raw|qcow|qcow2|vmdk, NULL = by extension */

@@ -156,21 +156,24 @@ stat_virt_word(MsbStatVirt stat_virt)
 /* All who can change a directory take part in its account, if there is one. What the host's user does in a directory
  * of theirs is not in it: that is counted when the first sandbox begins. */
 static void
-add_quota(GPtrArray *argv, const MsbPlanInput *in, const MsbMount *mount, guint64 quota)
+add_quota(GPtrArray *argv, const MsbPlanInput *in, const MsbMount *mount, const MsbQuota *quota)
 {
     g_autofree char *dir = msb_volume_quota_dir(in->home);
 
     take_arg(argv, g_strconcat("--quota-dir=", dir, NULL));
-    if (quota)
-        take_arg(argv, g_strdup_printf("--quota=%" G_GUINT64_FORMAT, quota));
-    if (quota && mount->kind == MSB_MOUNT_DIR)
+    if (quota->bytes)
+        take_arg(argv, g_strdup_printf("--quota=%" G_GUINT64_FORMAT, quota->bytes));
+    if (quota->inodes)
+        take_arg(argv, g_strdup_printf("--quota-inodes=%" G_GUINT64_FORMAT, quota->inodes));
+    if ((quota->bytes || quota->inodes) && mount->kind == MSB_MOUNT_DIR)
         take_arg(argv, g_strdup("--quota-recount"));
 }
 
 static void
 add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const MsbMount *mount,
-          guint64 quota)
+          const MsbQuota *quota)
 {
+    static const MsbQuota none = { 0, 0 };
     MsbDevice *device = device_new(plan, MSB_DEVICE_FS, id, mount && mount->readonly);
     GPtrArray *argv = begin_argv(in->vhost_fs, device);
     gboolean is_file = mount && mount->kind == MSB_MOUNT_FILE;
@@ -189,8 +192,10 @@ add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *pat
 
         take_arg(argv, g_strconcat("--map-owner=", owner, NULL));
     }
+    if (mount && mount->cache != MSB_CACHE_AUTO)
+        take_arg(argv, g_strconcat("--cache=", mount->cache == MSB_CACHE_NONE ? "none" : "always", NULL));
     if (!device->readonly && !is_file)
-        add_quota(argv, in, mount, quota);
+        add_quota(argv, in, mount, quota ? quota : &none);
     end_argv(plan, device, argv);
 }
 
@@ -198,7 +203,7 @@ static void
 add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mount)
 {
     g_autofree char *id = msb_plan_mount_id(index);
-    guint64 quota = in->quotas ? in->quotas[index] : mount->quota;
+    const MsbQuota *quota = in->quotas ? &in->quotas[index] : &mount->quota;
     g_autofree char *volume = NULL;
 
     switch (mount->kind) {
@@ -237,7 +242,7 @@ msb_plan_add_devices(MsbPlan *plan, const MsbPlanInput *in, GError **error)
         add_disk(plan, in, "upper", upper, "raw", NULL, FALSE);
         break;
     case MSB_ROOT_BIND:
-        add_share(plan, in, "root", msb_config_get_image(in->config), NULL, 0);
+        add_share(plan, in, "root", msb_config_get_image(in->config), NULL, NULL);
         break;
     case MSB_ROOT_DISK:
         add_disk(plan, in, "root", msb_config_get_image(in->config), msb_config_get_root_format(in->config),

@@ -22,7 +22,7 @@ typedef struct {
     const char *image_user;
     const char *image_workdir;
     const char *image_reference;    /* for the metadata; NULL = as configured */
-    const guint64 *quotas;          /* of the mounts by their index, what a volume has by itself included; NULL: as
+    const MsbQuota *quotas;         /* of the mounts by their index, what a volume has by itself included; NULL: as
                                      * configured */
     const char *kernel_version;
     const char *vmlinux;

@@ -10,19 +10,22 @@
 #include "msb-volume.h"
 
 /* What volumes have by themselves counts also for mounts that do not name it. */
-static guint64 *
+static MsbQuota *
 read_quotas(const MsbHome *home, const MsbConfig *config, GError **error)
 {
     const GPtrArray *mounts = msb_config_get_mounts(config);
-    g_autofree guint64 *quotas = g_new0(guint64, mounts->len + 1);
+    g_autofree MsbQuota *quotas = g_new0(MsbQuota, mounts->len + 1);
     guint i;
 
     for (i = 0; i < mounts->len; i++) {
         const MsbMount *m = g_ptr_array_index(mounts, i);
 
-        quotas[i] = m->quota;
-        if (m->kind == MSB_MOUNT_NAMED && !quotas[i] && !msb_volume_read_quota(home, m->source, &quotas[i], error))
+        if (m->kind == MSB_MOUNT_NAMED && !msb_volume_read_quota(home, m->source, &quotas[i], error))
             return NULL;
+        if (m->quota.bytes)
+            quotas[i].bytes = m->quota.bytes;
+        if (m->quota.inodes)
+            quotas[i].inodes = m->quota.inodes;
     }
     return g_steal_pointer(&quotas);
 }
@@ -33,7 +36,7 @@ msb_plan_new(MsbHome *home, const MsbConfig *config, MsbImage *image, MsbKernel 
 {
     g_autofree char *vhost_blk = msb_paths_find_program("msb-vhost-blk", error);
     g_autofree char *vhost_fs = vhost_blk ? msb_paths_find_program("msb-vhost-fs", error) : NULL;
-    g_autofree guint64 *quotas = vhost_fs ? read_quotas(home, config, error) : NULL;
+    g_autofree MsbQuota *quotas = vhost_fs ? read_quotas(home, config, error) : NULL;
     g_autoptr(GPtrArray) layers = g_ptr_array_new();
     MsbPlanInput in = { .home = home, .config = config, .vhost_blk = vhost_blk, .vhost_fs = vhost_fs };
     guint i;

@@ -129,7 +129,7 @@ ensure_volume(MsbHome *home, const MsbMount *m, gboolean *created, GError **erro
 {
     if (m->volume_is_disk)
         return msb_volume_ensure_disk(home, m->source, m->size, created, error);
-    return msb_volume_ensure_dir(home, m->source, m->quota, created, error);
+    return msb_volume_ensure_dir(home, m->source, &m->quota, created, error);
 }
 
 static gboolean

@@ -43,7 +43,7 @@ lock_volume(const MsbHome *home, const char *name, GError **error)
 typedef struct {
     JsonObject *object;     /* the metadata, NULL: there is none */
     gboolean is_disk;
-    guint64 quota;
+    MsbQuota quota;
 } Meta;
 
 static void
@@ -73,14 +73,15 @@ read_meta(const MsbHome *home, const char *name, Meta *meta, GError **error)
     node = json_node_init_object(json_node_alloc(), meta->object);
     msb_json_reader_begin(&r, node, path);
     meta->is_disk = msb_json_get_choice(&r, "kind", kinds, 0) == 1;
-    meta->quota = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
+    meta->quota.bytes = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
+    meta->quota.inodes = (guint64)msb_json_get_int(&r, "inodes", 0, 0, G_MAXINT64);
     msb_json_reader_allow_unknown(&r);
     return msb_json_reader_end(&r, error);
 }
 
 /* Note quota, in new metadata or in what there is. */
 static gboolean
-write_meta(const MsbHome *home, const char *name, Meta *meta, guint64 quota, GError **error)
+write_meta(const MsbHome *home, const char *name, Meta *meta, const MsbQuota *quota, GError **error)
 {
     g_autofree char *path = meta_path(home, name);
 
@@ -91,8 +92,10 @@ write_meta(const MsbHome *home, const char *name, Meta *meta, guint64 quota, GEr
         json_object_set_string_member(meta->object, "kind", "dir");
         json_object_set_int_member(meta->object, "created", g_get_real_time());
     }
-    if (quota)
-        json_object_set_int_member(meta->object, "quota", (gint64)quota);
+    if (quota->bytes)
+        json_object_set_int_member(meta->object, "quota", (gint64)quota->bytes);
+    if (quota->inodes)
+        json_object_set_int_member(meta->object, "inodes", (gint64)quota->inodes);
     return msb_state_save(path, meta->object, error);
 }
 
@@ -109,7 +112,7 @@ msb_volume_lock(const MsbHome *home, const char *name, GError **error)
 }
 
 gboolean
-msb_volume_read_quota(const MsbHome *home, const char *name, guint64 *quota, GError **error)
+msb_volume_read_quota(const MsbHome *home, const char *name, MsbQuota *quota, GError **error)
 {
     g_auto(Meta) meta = { .object = NULL };
 
@@ -120,26 +123,33 @@ msb_volume_read_quota(const MsbHome *home, const char *name, guint64 *quota, GEr
 }
 
 static gboolean
-check_existing(const char *name, const Meta *meta, guint64 quota, GError **error)
+check_existing(const char *name, const Meta *meta, const MsbQuota *quota, GError **error)
 {
     if (meta->is_disk)
         return msb_error_set(error, MSB_ERROR_INVALID,
                              "volume '%s' exists as a disk; leave kind=dir out, or choose another name", name);
-    if (quota && meta->quota && quota != meta->quota)
+    if (quota->bytes && meta->quota.bytes && quota->bytes != meta->quota.bytes)
         return msb_error_set(error, MSB_ERROR_INVALID,
                              "volume '%s' has a quota of %" G_GUINT64_FORMAT " bytes, not of %" G_GUINT64_FORMAT
-                             "; mount it with that, or without 'quota'", name, meta->quota, quota);
+                             "; mount it with that, or without 'quota'", name, meta->quota.bytes, quota->bytes);
+    if (quota->inodes && meta->quota.inodes && quota->inodes != meta->quota.inodes)
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "volume '%s' has a quota of %" G_GUINT64_FORMAT " inodes, not of %" G_GUINT64_FORMAT
+                             "; mount it with that, or without 'inodes'", name, meta->quota.inodes, quota->inodes);
     return TRUE;
 }
 
 gboolean
-msb_volume_ensure_dir(MsbHome *home, const char *name, guint64 quota, gboolean *created, GError **error)
+msb_volume_ensure_dir(MsbHome *home, const char *name, const MsbQuota *quota, gboolean *created, GError **error)
 {
+    static const MsbQuota none = { 0, 0 };
     g_autofree char *dir = msb_volume_dir(home, name);
     g_autoptr(MsbLock) lock = lock_volume(home, name, error);
     g_auto(Meta) meta = { .object = NULL };
-    gboolean is_new;
+    gboolean is_new, to_note;
 
+    if (!quota)
+        quota = &none;
     if (created)
         *created = FALSE;
     if (!lock || !read_meta(home, name, &meta, error) || !check_existing(name, &meta, quota, error))
@@ -147,7 +157,8 @@ msb_volume_ensure_dir(MsbHome *home, const char *name, guint64 quota, gboolean *
     is_new = access(dir, F_OK) < 0;
     if (!msb_paths_make_dir(dir, 0700, error))
         return FALSE;
-    if ((!meta.object || (quota && !meta.quota)) && !write_meta(home, name, &meta, quota, error)) {
+    to_note = (quota->bytes && !meta.quota.bytes) || (quota->inodes && !meta.quota.inodes);
+    if ((!meta.object || to_note) && !write_meta(home, name, &meta, quota, error)) {
         if (is_new)
             rmdir(dir);
         return FALSE;

@@ -8,6 +8,7 @@
 #ifndef MSB_VOLUME_H
 #define MSB_VOLUME_H
 
+#include "msb-config.h"
 #include "msb-paths.h"
 #include "msb-state.h"
 
@@ -16,11 +17,12 @@ G_BEGIN_DECLS
 /* The directory of a volume (transfer full). */
 char *msb_volume_dir(const MsbHome *home, const char *name);
 /* Make the directory volume if it is not there; *created (may be NULL) tells. A directory without metadata, made
- * by other means, is taken for what it is. quota (bytes, 0 = whatever it has) becomes that of a volume that has
- * none. INVALID if the name is that of a disk volume, or the volume has another quota. */
-gboolean msb_volume_ensure_dir(MsbHome *home, const char *name, guint64 quota, gboolean *created, GError **error);
-/* The volume's quota in bytes; 0 for none, or without metadata. */
-gboolean msb_volume_read_quota(const MsbHome *home, const char *name, guint64 *quota, GError **error);
+ * by other means, is taken for what it is. What quota limits (NULL or 0 = whatever it has) becomes the limit of a
+ * volume that has none. INVALID if the name is that of a disk volume, or the volume has another limit. */
+gboolean msb_volume_ensure_dir(MsbHome *home, const char *name, const MsbQuota *quota, gboolean *created,
+                               GError **error);
+/* The volume's quota; no limits without metadata. */
+gboolean msb_volume_read_quota(const MsbHome *home, const char *name, MsbQuota *quota, GError **error);
 /* Where the accounts of directories with a quota are (transfer full), see msb-vhost-fs(1). */
 char *msb_volume_quota_dir(const MsbHome *home);
 /* Remove a volume that was made a moment ago and never used. */

@@ -24,6 +24,7 @@ struct _MsbVolume {
     char *path;
     gboolean is_disk;
     gint64 created;
+    MsbQuota quota;
 };
 
 MsbVolume *
@@ -67,6 +68,12 @@ msb_volume_get_created(const MsbVolume *volume)
     return volume->created;
 }
 
+const MsbQuota *
+msb_volume_get_quota(const MsbVolume *volume)
+{
+    return &volume->quota;
+}
+
 /* ---- finding -------------------------------------------------------------------------------- */
 
 /* Metadata that is damaged, or of a later version, leaves what the directory shows. */
@@ -83,6 +90,7 @@ volume_new(MsbHome *home, const char *name)
     volume->is_disk = msb_volume_is_disk(home, name);
     if (object)
         volume->created = json_object_get_int_member_with_default(object, "created", 0);
+    msb_volume_read_quota(home, name, &volume->quota, NULL);
     return volume;
 }
 
@@ -135,7 +143,7 @@ msb_volume_list(MsbHome *home, GError **error)
 }
 
 MsbVolume *
-msb_volume_create(MsbHome *home, const char *name, GError **error)
+msb_volume_create(MsbHome *home, const char *name, const MsbQuota *quota, GError **error)
 {
     g_autoptr(MsbVolume) taken = NULL;
     gboolean created = FALSE;
@@ -143,7 +151,7 @@ msb_volume_create(MsbHome *home, const char *name, GError **error)
     if (!msb_name_validate("volume", name, error))
         return NULL;
     taken = msb_volume_lookup(home, name, NULL);
-    if (!taken && !msb_volume_ensure_dir(home, name, 0, &created, error))
+    if (!taken && !msb_volume_ensure_dir(home, name, quota, &created, error))
         return NULL;
     if (!created) {
         msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);

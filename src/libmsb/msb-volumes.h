@@ -17,8 +17,9 @@ MsbVolume *msb_volume_ref(MsbVolume *volume);
 void msb_volume_unref(MsbVolume *volume);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbVolume, msb_volume_unref)
 
-/* Make an empty directory volume. EXISTS if the name is taken, INVALID if it is no name. */
-MsbVolume *msb_volume_create(MsbHome *home, const char *name, GError **error);
+/* Make an empty directory volume, with a quota if that is not NULL. EXISTS if the name is taken, INVALID if it is
+ * no name. */
+MsbVolume *msb_volume_create(MsbHome *home, const char *name, const MsbQuota *quota, GError **error);
 MsbVolume *msb_volume_lookup(MsbHome *home, const char *name, GError **error);
 /* All of them, the newest first (transfer full, element-type MsbVolume). */
 GPtrArray *msb_volume_list(MsbHome *home, GError **error);
@@ -27,6 +28,7 @@ const char *msb_volume_get_name(const MsbVolume *volume);
 const char *msb_volume_get_path(const MsbVolume *volume);       /* its directory, absolute */
 const char *msb_volume_get_kind(const MsbVolume *volume);       /* "dir" or "disk" */
 gint64 msb_volume_get_created(const MsbVolume *volume);         /* microseconds since 1970; 0 = not known */
+const MsbQuota *msb_volume_get_quota(const MsbVolume *volume);  /* the volume's own */
 /* What it takes on the host's disk, counted now: allocated bytes and, if files is not NULL, files and
  * directories without its own. A file with several names counts once. */
 gboolean msb_volume_measure(const MsbVolume *volume, guint64 *bytes, guint64 *files, GError **error);

@@ -11,6 +11,8 @@
 #include "ui-table.h"
 
 static char *arg_stat_virt;
+static guint arg_inodes;
+static guint64 arg_quota;
 static gboolean arg_quiet;
 static gboolean arg_read_only;
 
@@ -41,7 +43,8 @@ for_operands(const CmdArgs *args, gboolean (*work)(MsbHome *home, const char *na
 static gboolean
 create_one(MsbHome *home, const char *name, GError **error)
 {
-    g_autoptr(MsbVolume) volume = msb_volume_create(home, name, error);
+    const MsbQuota quota = {.bytes = arg_quota, .inodes = arg_inodes};
+    g_autoptr(MsbVolume) volume = msb_volume_create(home, name, &quota, error);
 
     return volume != NULL;
 }
@@ -58,12 +61,20 @@ static const CmdOption quiet_options[] = {
     {0},
 };
 
+static const CmdOption create_options[] = {
+    {"quota", 0, CMD_OPTION_SIZE, &arg_quota, NULL, N_("SIZE"),
+     N_("what the files may take on the host, all together"), CMD_VALUE_ANY, NULL},
+    {"inodes", 0, CMD_OPTION_UINT, &arg_inodes, NULL, N_("N"),
+     N_("how many files, directories and links there may be"), CMD_VALUE_ANY, NULL},
+    {0},
+};
+
 static const CmdCommand volume_create = {
     .name = "create",
     .synopsis = N_("[OPTION…] NAME…"),
     .summary = N_("Make empty volumes"),
     .details = N_("'-v NAME:PATH' makes a volume that is not there by itself."),
-    .options = {quiet_options},
+    .options = {create_options, quiet_options},
     .operands = (const CmdValue[]){CMD_VALUE_ANY, CMD_VALUE_END},
     .min_operands = 1,
     .max_operands = G_MAXUINT,
@@ -125,12 +136,17 @@ ls_members(JsonBuilder *b, gpointer volume)
 {
     gint64 created = msb_volume_get_created(volume);
     g_autofree char *time = created ? cmd_format_time(created) : NULL;
+    const MsbQuota *quota = msb_volume_get_quota(volume);
     guint64 files = 0;
     gint64 bytes = used_bytes(volume, &files);
 
     ui_json_string(b, "name", msb_volume_get_name(volume));
     ui_json_string(b, "kind", msb_volume_get_kind(volume));
     ui_json_int(b, "used_bytes", bytes);
+    if (quota->bytes)
+        ui_json_int(b, "quota", (gint64)quota->bytes);
+    if (quota->inodes)
+        ui_json_int(b, "inodes", (gint64)quota->inodes);
     ui_json_int(b, "files", bytes < 0 ? -1 : (gint64)files);
     ui_json_string(b, "created_at", time);
     ui_json_string(b, "path", msb_volume_get_path(volume));

@@ -60,6 +60,9 @@ runs "what is removed makes room" q sh -c 'rm /q/big && dd if=/dev/zero of=/q/ha
 fails_with 1 'No space left' "a second sandbox has the same budget" msb run -q -v "quota$id:/q" busybox -- \
     dd if=/dev/zero of=/q/more bs=64k count=64
 is "$(($(du -sk "$MSB_HOME/volumes/quota$id" | cut -f1) <= 8192))" 1 "and the host's disk no more than that"
+runs "a limit of inodes, and nothing cached" msb run -q -v "inodes$id:/i:inodes=20,cache=none" busybox -- \
+    sh -c 'n=0; while touch /i/$n 2>/dev/null && [ $n -lt 40 ]; do n=$((n + 1)); done; echo $n; df -i /i | tail -n 1 | tr -s " " | cut -d " " -f 2'
+is "$out" "$(printf '%s\n' 19 20)" "the guest makes no more files, and is told the limit"
 fails_with 1 "quota of 8388608 bytes" "another quota is refused" msb run -q -v "quota$id:/q:quota=9M" busybox -- true
 msb rm -q -f "q$id"
 

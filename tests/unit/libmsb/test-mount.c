@@ -57,6 +57,11 @@ static const Bad bad[] = {
     { MSB_MOUNT_FLAG_VOLUME, "data:/d:uid=-5,gid=5", "not a numeric id" },
     { MSB_MOUNT_FLAG_VOLUME, "data:/d:uid=4294967295,gid=5", "not a numeric id" },
     { MSB_MOUNT_FLAG_VOLUME, "data:/d:quota=0", "quota is zero" },
+    { MSB_MOUNT_FLAG_VOLUME, "data:/d:inodes=0", "'inodes=0' is not a number above 0" },
+    { MSB_MOUNT_FLAG_VOLUME, "data:/d:inodes=1k", "'inodes=1k' is not a number above 0" },
+    { MSB_MOUNT_FLAG_FILE, "/etc/passwd:/d:inodes=5", "'inodes' is not valid here" },
+    { MSB_MOUNT_FLAG_DIR, "/etc:/d:cache=some", "'cache=some' is not one of auto, none, always" },
+    { MSB_MOUNT_FLAG_TMPFS, "/d:cache=none", "'cache' is not valid here" },
     { MSB_MOUNT_FLAG_VOLUME, "data:/d:quota=12X", "unit 'X' is not known" },
     { MSB_MOUNT_FLAG_NAMED, "./data:/d", "does not begin" },
     { MSB_MOUNT_FLAG_NAMED, "data:/d:kind=box", "dir, directory, disk" },
@@ -139,7 +144,7 @@ static void
 test_options(void)
 {
     g_autoptr(MsbMount) m = parse_good(MSB_MOUNT_FLAG_DIR,
-        "/etc:/d:stat-virt=relaxed,host-perms=mirror,uid=1000,gid=0,quota=1.5G,noexec,nodev");
+        "/etc:/d:stat-virt=relaxed,host-perms=mirror,uid=1000,gid=0,quota=1.5G,inodes=1000,cache=none,noexec,nodev");
     g_autoptr(MsbMount) n = parse_good(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=20G");
     g_autoptr(MsbMount) d = parse_good(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=raw,fstype=ext4,ro,partition=12,secret-file=/etc/../etc/group");
 
@@ -147,7 +152,9 @@ test_options(void)
     g_assert_cmpint(m->host_perms, ==, MSB_HOST_PERMS_MIRROR);
     g_assert_cmpint(m->uid, ==, 1000);
     g_assert_cmpint(m->gid, ==, 0);
-    g_assert_cmpuint(m->quota, ==, 1536 * G_GUINT64_CONSTANT(1048576));
+    g_assert_cmpuint(m->quota.inodes, ==, 1000);
+    g_assert_cmpint(m->cache, ==, MSB_CACHE_NONE);
+    g_assert_cmpuint(m->quota.bytes, ==, 1536 * G_GUINT64_CONSTANT(1048576));
     g_assert_true(m->noexec && m->nodev && !m->nosuid);
     g_assert_true(n->volume_is_disk && n->volume_kind_given);
     g_assert_cmpuint(n->size, ==, G_GUINT64_CONSTANT(20) << 30);

@@ -165,7 +165,7 @@ test_mounts(Fixture *f, gconstpointer data)
     plan_add_mount(f->config, MSB_MOUNT_FLAG_FILE, "/etc/passwd:/a/b/c/d:ro,noexec");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6,quota=1G");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_TMPFS, "/tmp:64M");
-    plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev,quota=500");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev,quota=500,inodes=7,cache=always");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4,partition=2");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_NAMED, "big:/z/z/z/z/z:kind=disk,size=1G,ro");
     plan = build(f);
@@ -200,7 +200,8 @@ test_mounts(Fixture *f, gconstpointer data)
                             "--shared-dir=HOME/volumes/data --stat-virt=strict --host-perms=mirror --uid=5 --gid=6 "
                             "--quota-dir=HOME/volumes/.quota --quota=1073741824");
     assert_argv(f, plan, 4, "/libexec/msb-vhost-fs --socket-path=RUN/m3.sock --tag=m3 --shared-dir=/etc "
-                            "--stat-virt=off --quota-dir=HOME/volumes/.quota --quota=524288000 --quota-recount");
+                            "--stat-virt=off --cache=always --quota-dir=HOME/volumes/.quota --quota=524288000 "
+                            "--quota-inodes=7 --quota-recount");
     assert_argv(f, plan, 5, "/libexec/msb-vhost-blk --socket-path=RUN/m4.sock --serial=m4 --num-queues=1 "
                             "--blk-file=/etc/passwd --format=raw --discard=on");
 }

@@ -258,7 +258,9 @@ test_volumes(Fixture *f, gconstpointer data)
     g_autofree char *volumes = NULL, *dir = msb_volume_dir(f->home, "data"), *meta = NULL;
     g_autofree char *disk = msb_home_build_path(f->home, "volumes", "disky", NULL), *raw = NULL;
     g_auto(GStrv) users = NULL;
-    guint64 quota = 0;
+    const MsbQuota gigabyte = { .bytes = G_GUINT64_CONSTANT(1) << 30 }, page = { .bytes = 4096 };
+    const MsbQuota many = { .inodes = 1000 }, few = { .inodes = 10 };
+    MsbQuota quota;
     g_autoptr(GError) error = NULL;
 
     msb_config_add_mount(config, msb_mount_parse(MSB_MOUNT_FLAG_VOLUME, "data:/data", NULL));
@@ -272,12 +274,20 @@ test_volumes(Fixture *f, gconstpointer data)
     g_assert_cmpstr(volumes, ==, ".locks .meta .quota data");
     g_assert_cmpstr(meta, ==, "data.json");
 
-    g_assert_true(msb_volume_ensure_dir(f->home, "data", G_GUINT64_CONSTANT(1) << 30, NULL, &error));
+    g_assert_true(msb_volume_ensure_dir(f->home, "data", &gigabyte, NULL, &error));
     g_assert_true(msb_volume_read_quota(f->home, "data", &quota, &error));
-    g_assert_cmpuint(quota, ==, G_GUINT64_CONSTANT(1) << 30);
-    g_assert_true(msb_volume_ensure_dir(f->home, "data", 0, NULL, &error));
-    g_assert_false(msb_volume_ensure_dir(f->home, "data", 4096, NULL, &error));
+    g_assert_cmpuint(quota.bytes, ==, gigabyte.bytes);
+    g_assert_cmpuint(quota.inodes, ==, 0);
+    g_assert_true(msb_volume_ensure_dir(f->home, "data", NULL, NULL, &error));
+    g_assert_false(msb_volume_ensure_dir(f->home, "data", &page, NULL, &error));
     assert_failed_with(error, MSB_ERROR_INVALID, "a quota of 1073741824 bytes, not of 4096");
+    g_clear_error(&error);
+    g_assert_true(msb_volume_ensure_dir(f->home, "data", &many, NULL, &error));
+    g_assert_true(msb_volume_read_quota(f->home, "data", &quota, &error));
+    g_assert_cmpuint(quota.bytes, ==, gigabyte.bytes);
+    g_assert_cmpuint(quota.inodes, ==, 1000);
+    g_assert_false(msb_volume_ensure_dir(f->home, "data", &few, NULL, &error));
+    assert_failed_with(error, MSB_ERROR_INVALID, "a quota of 1000 inodes, not of 10");
     g_assert_false(msb_volume_remove(f->home, "data", &error));
     assert_failed_with(error, MSB_ERROR_IN_USE, "in use by the sandboxes 'box', 'boy'");
     users = msb_volume_dup_users(f->home, "other", &error);
@@ -286,7 +296,7 @@ test_volumes(Fixture *f, gconstpointer data)
 
     raw = g_build_filename(disk, "disk.raw", NULL);
     g_assert_true(msb_paths_make_dir(disk, 0700, NULL) && g_file_set_contents(raw, "", 0, NULL));
-    g_assert_false(msb_volume_ensure_dir(f->home, "disky", 0, NULL, &error));
+    g_assert_false(msb_volume_ensure_dir(f->home, "disky", NULL, NULL, &error));
     assert_failed_with(error, MSB_ERROR_INVALID, "'disky' exists as a disk");
 
     g_assert_cmpint(g_rmdir(dir), ==, 0);
@@ -304,7 +314,7 @@ test_volume_of_damaged(Fixture *f, gconstpointer data)
     g_autoptr(MsbVolume) volume = NULL;
     g_autoptr(GError) error = NULL;
 
-    volume = msb_volume_create(f->home, "kept", &error);
+    volume = msb_volume_create(f->home, "kept", NULL, &error);
     g_assert_no_error(error);
     g_assert_true(g_file_set_contents(config, "{\"version\":1,", -1, NULL));
     g_assert_false(msb_volume_remove(f->home, "kept", &error));
