@@ -43,6 +43,13 @@ MSB_PIE_LDFLAGS="-pie"
 MSB_SANITIZE=
 AS_IF([test "x$enable_sanitizers" != xno],
   [MSB_SANITIZE="-fsanitize=$enable_sanitizers -fno-omit-frame-pointer"])
+dnl GCC warns that ThreadSanitizer does not know atomic_thread_fence(); tests/suppressions/tsan.supp has
+dnl what comes of it.
+AS_CASE([$enable_sanitizers], [*thread*],
+  [CFLAGS="$msb_save_CFLAGS -Werror -Wno-tsan"
+   AC_MSG_CHECKING([whether $CC accepts -Wno-tsan])
+   AC_COMPILE_IFELSE([AC_LANG_PROGRAM], [AC_MSG_RESULT([yes]); MSB_SANITIZE="$MSB_SANITIZE -Wno-tsan"],
+     [AC_MSG_RESULT([no])])])
 AS_IF([test "x$enable_fuzzing" = xyes],
   [CFLAGS="$msb_save_CFLAGS -fsanitize=fuzzer"
    AC_MSG_CHECKING([whether $CC links libFuzzer programs])
