@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Extended attributes: the primitives of fs-xattr.h and the four operations.
- * The identity attribute does not exist for the guest.  POSIX ACLs are refused:
- * they would change what the host lets whom do, which is not the guest's to
- * decide.
+ * The identity attribute does not exist for the guest.  ACLs are refused, POSIX
+ * ones and those that network file systems show as attributes: they would change
+ * what the host lets whom do, which is not the guest's to decide.
  */
 #include <config.h>
 
@@ -18,7 +18,8 @@
 #include "fs-ops.h"
 #include "fs-path.h"
 
-#define ACL_PREFIX "system.posix_acl_"
+/* POSIX ACLs, and those of NFS, CIFS and others. */
+#define ACL_PREFIX "system."
 
 /* ---- primitives --------------------------------------------------------------------------------- */
 
