@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# A share mounted on this host through /dev/fuse: random operations on it and on a plain directory must have the
-# same results (tests/posix).  MSB_TEST_LONG=1: a million a mode; MSB_TEST_OPS and MSB_TEST_SEED choose.
+# A share mounted on this host through /dev/fuse: the same calls on it and on a plain directory must have the
+# same results (tests/posix), those of a list and random ones.  MSB_TEST_LONG=1: a million a mode; MSB_TEST_OPS
+# and MSB_TEST_SEED choose.
 set -u
 builddir=${abs_top_builddir:-$PWD}
 ops=${MSB_TEST_OPS:-10000}
@@ -65,6 +66,24 @@ verdict() { # verdict STATUS DESCRIPTION
         sed 's/^/# /' "$work/log" | head -n 20
     fi
 }
+
+# The rules, call by call: what each call says must be what it says in a plain directory.
+errors() { # errors MODE OPTIONS...
+    local mode=$1
+    serve "$@" && chmod 755 "$work/judge" "$work/mnt" || { verdict 1 "$mode: mounted"; return; }
+    "$builddir/tests/posix/px-errors" "$work/judge" >"$work/want"
+    "$builddir/tests/posix/px-errors" "$work/mnt" >"$work/got"
+    diff "$work/want" "$work/got" >"$work/diff"
+    local differ=$?
+    sed 's/^/# /' "$work/diff" | head -n 40
+    verdict $((differ || $(wc -l <"$work/want") < 400)) "$*: $(wc -l <"$work/want") calls on the rules of POSIX agree with a plain directory"
+    stop
+}
+errors strict
+errors strict --cache=none
+errors strict --no-openat2
+errors relaxed
+errors off
 
 # What a mode cannot have by design is named behind it: relaxed keeps no owner for symbolic links.
 for mode in strict relaxed off; do
