@@ -2,38 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # msb-vhost-fs as a program: options, confinement, and a share mounted on this
 # host through /dev/fuse, used with everyday tools.
-set -u
-builddir=${abs_top_builddir:-$PWD}
-fs=$builddir/vhost-fs/msb-vhost-fs
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/fs-program.XXXXXX")
-pid=
-cleanup() {
-    umount -l "$work/mnt" 2>/dev/null
-    [ -z "$pid" ] || kill "$pid" 2>/dev/null
-    wait
-    rm -rf "$work"
-}
-trap cleanup EXIT
+. "$(dirname "$0")/lib/fs.bash"
 cd "$work" || exit 99
 mkdir share mnt other
 ln -s share link
 
-count=0
-failed=0
-check() { # check STATUS DESCRIPTION
-    count=$((count + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failed=$((failed + 1))
-        sed 's/^/# /' log 2>/dev/null
-    fi
-}
-skip() {
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
 # refused PATTERN ARGS...: ends with an error that matches
 refused() {
     local pattern=$1 status
@@ -60,11 +33,9 @@ for option in $(grep -oE '^  --[a-z0-9-]+' out | sort -u); do
 done
 
 # ---- confinement ----------------------------------------------------------------------
-setfattr_works() { python3 -c 'import os,sys; os.setxattr("share", "user.t", b"1"); os.removexattr("share", "user.t")' 2>/dev/null; }
-if ! setfattr_works; then
+if ! has_user_attributes share; then
     refused 'stat-virt=strict' --shared-dir=share; check $? 'strict is refused where it cannot work'
-    echo "1..$count"
-    exit $((failed != 0))
+    finish
 fi
 "$fs" --shared-dir=share --print-confinement >out 2>log; check $? '--print-confinement'
 sanitized=$(grep -c -e __asan_init -e __tsan_init "$fs" || :)
@@ -79,18 +50,9 @@ done
 # ---- mounted on this host ----------------------------------------------------------------
 if [ "$(id -u)" != 0 ] || [ ! -w /dev/fuse ]; then
     skip 'everyday tools on a mounted share' 'needs root and /dev/fuse'
-    echo "1..$count"
-    exit $((failed != 0))
+    finish
 fi
-"$fs" --shared-dir=share --mount=mnt 2>log &
-pid=$!
-# The mount is there when the directory is another one; its server says no more.
-for ((i = 0; i < 500; i++)); do
-    mountpoint -q mnt && break
-    kill -0 $pid 2>/dev/null || break
-    read -rt 0.02 <> <(:) || :
-done
-mountpoint -q mnt; check $? 'mounted'
+mount_share; check $? 'mounted'
 mkdir tree && mkdir -p tree/a/b/c && seq 100000 >tree/a/numbers && ln -s ../numbers tree/a/b/link &&
     ln tree/a/numbers tree/a/hard && mknod tree/null c 1 3 && mkfifo tree/pipe && chmod 4751 tree/a/hard &&
     chown -h 1234:4321 tree/a/b/link && chown 5:6 tree/a/b/c && touch -d 2001-02-03 tree/a/b/c
@@ -114,5 +76,4 @@ rm -rf mnt/a mnt/null mnt/pipe mnt/null-user mnt/lock && [ -z "$(ls -A share)" ]
 umount mnt 2>log; check $? 'unmount'
 wait $pid; check $? 'ends the program'
 pid=
-echo "1..$count"
-exit $((failed != 0))
+finish
