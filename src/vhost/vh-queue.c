@@ -87,14 +87,26 @@ append_slowly(struct vh_queue *q, struct vh_req *req, unsigned *n, uint64_t addr
     return 0;
 }
 
+/* A guest tells pages one by one, also those that lie one behind the other: these are one segment. */
+static inline bool
+extends(const struct vh_req *req, unsigned n, bool first, const char *base)
+{
+    return !first && (char *)req->iov[n - 1].iov_base + req->iov[n - 1].iov_len == base;
+}
+
+/* first: the buffer is the first of its direction. */
 static inline int
-append(struct vh_queue *q, struct vh_req *req, unsigned *n, uint64_t addr, uint32_t len)
+append(struct vh_queue *q, struct vh_req *req, unsigned *n, bool first, uint64_t addr, uint32_t len)
 {
     const struct vh_region *r = q->last_region;
 
     if (MB_UNLIKELY(!r || addr - r->gpa >= r->size || len > r->size - (addr - r->gpa) || *n >= req->iov_cap ||
                     *n >= VH_REQ_MAX_IOV))
         return append_slowly(q, req, n, addr, len);
+    if (extends(req, *n, first, r->host + (addr - r->gpa))) {
+        req->iov[*n - 1].iov_len += len;
+        return 0;
+    }
     req->iov[*n].iov_base = r->host + (addr - r->gpa);
     req->iov[*n].iov_len = len;
     (*n)++;
@@ -113,7 +125,7 @@ add_buffer(struct vh_queue *q, struct vh_req *req, const struct vring_desc *d, u
         return broken(q, -EPROTO, "a buffer is empty");
     if (MB_UNLIKELY(!(flags & VRING_DESC_F_WRITE) && req->n_in > 0))
         return broken(q, -EPROTO, "a readable buffer follows a writable one");
-    r = append(q, req, &n, le64toh(d->addr), len);
+    r = append(q, req, &n, (flags & VRING_DESC_F_WRITE ? req->n_in : req->n_out) == 0, le64toh(d->addr), len);
     if (MB_UNLIKELY(r < 0))
         return r;
     if (flags & VRING_DESC_F_WRITE) {
