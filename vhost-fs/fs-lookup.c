@@ -183,6 +183,19 @@ fs_lookup_name(const struct fs_dir_ref *dir, const char *name, struct fuse_entry
     return 0;
 }
 
+/* There is no such name, which the guest may remember for as long as what there is. */
+static int
+reply_missing(struct fs_req *req)
+{
+    struct fuse_entry_out *entry;
+
+    if (req->fs->config.cache == FS_CACHE_NONE)
+        return -ENOENT;
+    entry = fs_req_reply(req, sizeof(*entry));
+    entry->entry_valid = fs_attr_seconds(req->fs);
+    return 0;
+}
+
 int
 fs_op_lookup(struct fs_req *req)
 {
@@ -191,12 +204,11 @@ fs_op_lookup(struct fs_req *req)
     int r;
 
     r = fs_req_name(req, 0, &name, NULL);
-    if (r < 0)
-        return r;
-    r = fs_dir_get(req->fs, req->hdr.nodeid, name, false, &dir);
-    if (r < 0)
-        return r;
-    return fs_lookup_name(&dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
+    if (r == 0)
+        r = fs_dir_get(req->fs, req->hdr.nodeid, name, false, &dir);
+    if (r == 0)
+        r = fs_lookup_name(&dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
+    return r == -ENOENT ? reply_missing(req) : r;
 }
 
 /* ---- forget ---------------------------------------------------------------------------------- */

@@ -209,7 +209,9 @@ call_fixed(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, s
 int
 vu_fs_lookup(struct vu_fs *f, uint64_t parent, const char *name, struct fuse_entry_out *out)
 {
-    return call_fixed(f, FUSE_LOOKUP, parent, NULL, 0, name, out, sizeof(*out));
+    int r = call_fixed(f, FUSE_LOOKUP, parent, NULL, 0, name, out, sizeof(*out));
+
+    return r == 0 && out->nodeid == 0 ? -ENOENT : r;
 }
 
 int

@@ -58,7 +58,7 @@ size_t vu_fs_reply_len(const struct vu_fs_req *r);
 int vu_fs_call(struct vu_fs *f, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len,
                const void *arg2, size_t arg2_len, void *reply, size_t reply_cap, size_t *reply_len);
 
-/* Common ones on top of it. 0 or -errno. */
+/* Common ones on top of it. 0 or -errno; -ENOENT also for a missing name that may be cached (node 0). */
 int vu_fs_lookup(struct vu_fs *f, uint64_t parent, const char *name, struct fuse_entry_out *out);
 int vu_fs_getattr(struct vu_fs *f, uint64_t nodeid, struct fuse_attr_out *out);
 int vu_fs_setattr(struct vu_fs *f, uint64_t nodeid, const struct fuse_setattr_in *in,

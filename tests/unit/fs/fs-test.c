@@ -266,8 +266,12 @@ int
 ft_lookup(struct ft *t, uint64_t dir, const char *name, struct fuse_entry_out *e)
 {
     struct fuse_entry_out tmp;
+    int r;
 
-    return ft_call(t, FUSE_LOOKUP, dir, name, strlen(name) + 1, NULL, 0, e ? e : &tmp, sizeof(tmp), NULL);
+    if (!e)
+        e = &tmp;
+    r = ft_call(t, FUSE_LOOKUP, dir, name, strlen(name) + 1, NULL, 0, e, sizeof(*e), NULL);
+    return r == 0 && e->nodeid == 0 ? -ENOENT : r;
 }
 
 int

@@ -55,6 +55,7 @@ int ft_init(struct ft *t, uint64_t flags);
 int ft_call(struct ft *t, uint32_t opcode, uint64_t nodeid, const void *arg, size_t arg_len, const void *arg2,
             size_t arg2_len, void *reply, size_t cap, size_t *len);
 
+/* -ENOENT also for a missing name that may be cached (node 0). */
 int ft_lookup(struct ft *t, uint64_t dir, const char *name, struct fuse_entry_out *e);
 /* Look a path up from the root, component by component; its node in *node. */
 int ft_walk(struct ft *t, const char *path, uint64_t *node);

@@ -322,6 +322,27 @@ test_writeback(void)
     ft_free(t);
 }
 
+/* How long a guest may remember that there is no such name: -errno of the look-up, or seconds. */
+static int64_t
+missing_for(enum fs_cache cache)
+{
+    struct fs_config config = {.shared_dir = ft_subdir("share"), .cache = cache};
+    struct fuse_entry_out e = {.nodeid = 1};
+    struct ft *t = ft_core(&config);
+    int r = ft_call(t, FUSE_LOOKUP, FUSE_ROOT_ID, "nothing", sizeof("nothing"), NULL, 0, &e, sizeof(e), NULL);
+
+    ft_free(t);
+    return r < 0 ? r : e.nodeid ? INT64_MAX : (int64_t)e.entry_valid;
+}
+
+static void
+test_missing(void)
+{
+    eq_int(missing_for(FS_CACHE_NONE), -ENOENT, "a missing name, with nothing cached");
+    eq_int(missing_for(FS_CACHE_AUTO), 1, "may be remembered for a second");
+    eq_int(missing_for(FS_CACHE_ALWAYS), 86400, "or for long");
+}
+
 static int
 with_a_mount(void)
 {
@@ -400,6 +421,7 @@ main(void)
         test_link_times(virts[i]);
     }
     test_writeback();
+    test_missing();
     test_submount();
     return tap_done();
 }
