@@ -11,6 +11,10 @@
 #include "sv-log.h"
 #include "sv-relay-private.h"
 
+/* Bytes that are told of what a guest that fails to boot says it was about, and why. */
+#define OBJECT_MAX 256u
+#define MESSAGE_MAX 1024u
+
 struct SvAgent {
     MsbLink *link;
     SvAgentStage stage;
@@ -71,18 +75,6 @@ take_ready(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
     return TRUE;
 }
 
-/* What the guest says goes to somebody's terminal: without control characters. */
-static char *
-printable(const char *text)
-{
-    char *valid = g_utf8_make_valid(text ? text : "", -1);
-
-    for (char *p = valid; *p; p++)
-        if ((guchar)*p < 0x20 || *p == 0x7f)
-            *p = '?';
-    return valid;
-}
-
 static gboolean
 take_boot_failed(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
 {
@@ -92,8 +84,8 @@ take_boot_failed(SvAgent *agent, const guint8 *payload, gsize n, GError **error)
 
     if (agent->stage != SV_AGENT_BOOTING || mp_boot_failed_decode(&failed, payload, n) < 0)
         return protocol_error(error, "a BOOT_FAILED that is malformed or out of turn");
-    object = printable(failed.object);
-    message = printable(failed.message);
+    object = sv_printable(failed.object, OBJECT_MAX);
+    message = sv_printable(failed.message, MESSAGE_MAX);
     msb_error_set(error, MSB_ERROR_BOOT, "the guest failed at the stage '%s'%s%s: %s%s%s", mp_stage_name(failed.stage),
                   *object ? ", " : "", object, message, failed.error ? ": " : "",
                   failed.error ? g_strerror((int)failed.error) : "");

@@ -13,6 +13,7 @@
 #include "mb-cleanup.h"
 #include "mb-io.h"
 #include "sv-console.h"
+#include "sv-log.h"
 
 #define TAIL_BYTES (16u * 1024)
 #define LINE_BYTES 300u
@@ -33,7 +34,8 @@ read_lines(const char *path, guint64 start)
     guint64 size = sv_console_size(path);
     g_autofree char *buf = g_malloc(TAIL_BYTES + 1);
     g_autofree char *valid = NULL;
-    g_autoptr(GRegex) escapes = g_regex_new("\\x1b\\[[0-9;?]*[a-zA-Z]|[\\x00-\\x08\\x0b-\\x1f\\x7f]", 0, 0, NULL);
+    g_autoptr(GRegex) escapes =
+        g_regex_new("(\\x1b\\[|\\x{9b})[0-9;?]*[a-zA-Z]|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{9f}]", 0, 0, NULL);
     g_autofree char *plain = NULL;
     guint64 from = size > TAIL_BYTES ? MAX(start, size - TAIL_BYTES) : start;
     ssize_t n;
@@ -57,9 +59,12 @@ sv_console_tail(const char *path, guint64 start, guint max_lines)
 
     while (first > 0 && taken < max_lines)
         taken += *g_strchomp(lines[--first]) != 0;
-    for (; first < n; first++)
-        if (*g_strchomp(lines[first]))
-            g_string_append_printf(text, "%s%.*s", text->len ? "\n" : "", (int)LINE_BYTES, lines[first]);
+    for (; first < n; first++) {
+        g_autofree char *line = sv_printable(lines[first], LINE_BYTES);
+
+        if (*line)
+            g_string_append_printf(text, "%s%s", text->len ? "\n" : "", line);
+    }
     return text->len ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
 
@@ -72,7 +77,7 @@ sv_console_find_panic(const char *path, guint64 start)
         const char *found = strstr(*line, "Kernel panic - ");
 
         if (found)
-            return g_strndup(found, LINE_BYTES);
+            return sv_printable(found, LINE_BYTES);
     }
     return NULL;
 }

@@ -86,19 +86,33 @@ sv_warn(const char *format, ...)
     write_line("supervisor: warning", text);
 }
 
+char *
+sv_printable(const char *text, gsize max)
+{
+    g_autofree char *valid = g_utf8_make_valid(text, (gssize)strnlen(text, max + 1));
+    GString *shown = g_string_sized_new(64);
+
+    /* The text stays readable in any language; what terminals obey goes, in both of its forms (C0 and C1). */
+    for (const char *p = valid; *p; p = g_utf8_next_char(p)) {
+        const char *next = g_utf8_next_char(p);
+        gunichar c = g_utf8_get_char(p);
+
+        if ((gsize)(next - valid) > max) {
+            g_string_append(shown, "...");
+            break;
+        }
+        if (c != '\t' && g_unichar_iscntrl(c))
+            g_string_append_printf(shown, "\\%03o", c);
+        else
+            g_string_append_len(shown, p, next - p);
+    }
+    return g_string_free(shown, FALSE);
+}
+
 void
 sv_log_line(const char *who, const char *text)
 {
-    g_autofree char *valid = g_utf8_make_valid(text, -1);
-    g_autofree char *shown = NULL;
+    g_autofree char *shown = sv_printable(text, SV_LINE_MAX);
 
-    g_strchomp(valid);
-    /* Only control characters: the text stays readable in any language. */
-    for (char *p = valid; *p; p++) {
-        if ((guchar)*p < 0x20 && *p != '\t') {
-            shown = g_strescape(valid, NULL);
-            break;
-        }
-    }
-    write_line(who, shown ? shown : valid);
+    write_line(who, g_strchomp(shown));
 }

@@ -19,8 +19,13 @@ void sv_log_close(void);
 
 void sv_info(const char *format, ...) G_GNUC_PRINTF(1, 2);
 void sv_warn(const char *format, ...) G_GNUC_PRINTF(1, 2);
-/* A line from somebody else ("upper", "agent"); control characters are made visible. */
+/* A line from somebody else ("upper", "agent"), made printable. */
 void sv_log_line(const char *who, const char *text);
+
+#define SV_LINE_MAX 4096u
+/* Text that a guest may have written, for logs and terminals: valid UTF-8, control characters as \ooo, and at
+ * most max bytes of text, cut between characters (transfer full). */
+char *sv_printable(const char *text, gsize max);
 
 G_END_DECLS
 

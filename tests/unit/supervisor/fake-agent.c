@@ -293,6 +293,32 @@ take_session_frame(const struct mp_header *h, const uint8_t *payload)
     }
 }
 
+void
+fake_agent_fail_to_boot(int fd)
+{
+    static char words[100001];
+    struct mp_boot_failed failed = { MP_STAGE_ROOT, ENOENT, words, words };
+    uint32_t version = htole32(MP_VERSION);
+    struct mp_enc e = { 0 };
+    uint8_t boot[4096];
+
+    peer = fd;
+    for (size_t i = 0; i + 4 < sizeof(words); i += 4)
+        memcpy(words + i, "\xc2\x9b" "2J", 4);
+    frame(MP_HELLO, 0, &version, sizeof(version));
+    if (read(fd, boot, sizeof(boot)) <= 0)
+        _exit(0);
+    mp_enc_begin(&e, MP_LOG, 0, 0);
+    mp_put_u8(&e, 3);
+    mp_put_str(&e, words);
+    if (mp_enc_end(&e) < 0 || mp_boot_failed_encode(&e, &failed) < 0)
+        _exit(1);
+    out(&e);
+    while (read(fd, boot, sizeof(boot)) > 0)
+        ;
+    _exit(0);
+}
+
 static void
 take_frame(const struct mp_header *h, const uint8_t *payload)
 {

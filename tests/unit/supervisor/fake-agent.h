@@ -20,6 +20,9 @@
 /* Serve until the peer closes.  Does not return. */
 void fake_agent_run(int fd) __attribute__((noreturn));
 
+/* Log and fail to boot with far too many words, for a terminal to obey.  Does not return. */
+void fake_agent_fail_to_boot(int fd) __attribute__((noreturn));
+
 /* Byte i of what "flood" writes. */
 #define FLOOD_BYTE(i) ((unsigned char)((i) * 31 + ((i) >> 8)))
 

@@ -72,6 +72,32 @@ test_flood(void)
     g_assert_true(g_str_has_suffix(tail, "\nend"));
 }
 
+/* What the guest writes is cut between characters, and no terminal obeys it. */
+static void
+test_hostile_text(void)
+{
+    static const char panic[] = "Kernel panic - ";
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autofree char *tail = NULL;
+    g_autofree char *found = NULL;
+
+    g_unlink(path);
+    for (guint i = 0; i < 400; i++)
+        g_string_append(text, "\u20ac");
+    g_string_append_printf(text, "\ntitle \xc2\x9d" "0;owned\xc2\x9c csi \xc2\x9b" "2J\n%s", panic);
+    for (guint i = 0; i < 400; i++)
+        g_string_append(text, "\u00e9");
+    put(text->str, text->len);
+    tail = sv_console_tail(path, 0, 5);
+    g_assert_true(g_utf8_validate(tail, -1, NULL));
+    g_assert_null(strstr(tail, "\xc2\x9b"));
+    g_assert_null(strstr(tail, "\xc2\x9d"));
+    g_assert_nonnull(strstr(tail, "owned"));
+    found = sv_console_find_panic(path, 0);
+    g_assert_true(g_utf8_validate(found, -1, NULL));
+    g_assert_cmpuint(strlen(found), >, sizeof(panic) + 100);
+}
+
 static void
 test_panic(void)
 {
@@ -105,6 +131,7 @@ main(int argc, char **argv)
     g_test_add_func("/console/tail", test_tail);
     g_test_add_func("/console/rotated", test_rotated);
     g_test_add_func("/console/flood", test_flood);
+    g_test_add_func("/console/hostile-text", test_hostile_text);
     g_test_add_func("/console/panic", test_panic);
     r = g_test_run();
     g_unlink(path);

@@ -418,6 +418,28 @@ test_hostile(gconstpointer how)
     fixture_stop(f);
 }
 
+/* What a guest says about its failure is printed and kept: bounded, and for no terminal to obey. */
+static void
+test_wordy(void)
+{
+    Fixture *f = fixture_start(fake_agent_fail_to_boot, 100);
+    g_autofree char *log_path = g_build_filename(f->dir, "supervisor.log", NULL);
+    g_autofree char *log = NULL;
+    g_autoptr(GError) error = NULL;
+
+    g_assert_null(msb_client_open(f->socket, "test", TRUE, &error));
+    g_assert_error(error, MSB_ERROR, MSB_ERROR_BOOT);
+    g_assert_nonnull(strstr(error->message, "stage 'root'"));
+    g_assert_nonnull(strstr(error->message, "No such file"));
+    g_assert_cmpuint(strlen(error->message), <, 4096);
+    g_assert_null(strstr(error->message, "\xc2\x9b"));
+    g_assert_true(g_file_get_contents(log_path, &log, NULL, NULL));
+    g_assert_nonnull(strstr(log, "agent: "));
+    g_assert_cmpuint(strlen(log), <, 16384);
+    g_assert_null(strstr(log, "\xc2\x9b"));
+    fixture_stop(f);
+}
+
 /* One that writes without end and reads nothing: what it would have to read must not pile up here. */
 static void
 test_swamp(void)
@@ -540,6 +562,7 @@ main(int argc, char **argv)
     g_test_add_func("/relay/client-lost", test_client_lost);
     g_test_add_func("/relay/resize", test_resize);
     g_test_add_func("/relay/workload", test_workload);
+    g_test_add_func("/relay/wordy", test_wordy);
     g_test_add_func("/relay/swamp", test_swamp);
     g_test_add_func("/relay/strangers", test_strangers);
     g_test_add_func("/relay/bad-client", test_bad_client);
