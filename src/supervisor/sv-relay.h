@@ -24,7 +24,8 @@
  * A client that goes away without having detached takes its commands with it,
  * as closing a terminal does, unless somebody else is attached or the command
  * was detached before: their stdin ends, they get SIGHUP, and SIGKILL
- * SV_HANGUP_GRACE_MS later.
+ * SV_HANGUP_GRACE_MS later.  A guest that has not ended one after the same time
+ * again is not waited for: as far as we are concerned it is over.
  */
 #ifndef SV_RELAY_H
 #define SV_RELAY_H

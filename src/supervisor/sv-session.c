@@ -375,14 +375,31 @@ sv_session_attach(SvClient *client, guint32 number, guint32 id)
     }
 }
 
+/* A guest that says that SIGKILL did not end it lies, or does not answer any more. */
+static gboolean
+give_up(gpointer data)
+{
+    SvSession *session = data;
+    SvRelay *relay = session->relay;
+    gboolean workload = session->workload;
+
+    session->kill_timer = 0;
+    sv_session_lost(session, "the guest does not end it, given up");
+    g_hash_table_remove(relay->sessions, GUINT_TO_POINTER(session->id));
+    if (workload && relay->funcs->workload_ended)
+        relay->funcs->workload_ended(relay->data);
+    sv_relay_check_quiet(relay);
+    return G_SOURCE_REMOVE;
+}
+
 static gboolean
 kill_now(gpointer data)
 {
     SvSession *session = data;
 
-    session->kill_timer = 0;
     sv_exec_log_system(session->relay->log, session->id, "killed: its client is gone and it ignored SIGHUP");
     agent_send_u32(session, MP_SIGNAL, SIGKILL);
+    session->kill_timer = g_timeout_add(session->relay->hangup_grace_ms, give_up, session);
     return G_SOURCE_REMOVE;
 }
 

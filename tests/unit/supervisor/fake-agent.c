@@ -16,7 +16,7 @@
 
 #define MAX_SESSIONS 512
 
-enum kind { FREE, CAT, FLOOD, SLEEP, STUBBORN, DEAF, SIZE };
+enum kind { FREE, CAT, FLOOD, SLEEP, STUBBORN, UNDEAD, DEAF, SIZE };
 
 struct session {
     uint32_t id;
@@ -233,6 +233,8 @@ take_exec(uint32_t id, char **argv, int tty)
         start(id, SLEEP, 0);
     } else if (!strcmp(what, "stubborn")) {
         start(id, STUBBORN, 0);
+    } else if (!strcmp(what, "undead")) {
+        start(id, UNDEAD, 0);
     } else if (!strcmp(what, "deaf")) {
         start(id, DEAF, 0);
     } else if (!strcmp(what, "size")) {
@@ -286,7 +288,7 @@ take_session_frame(const struct mp_header *h, const uint8_t *payload)
 
         memcpy(&sig, payload, 4);
         sig = le32toh(sig);
-        if (s->kind == STUBBORN && sig != SIGKILL)
+        if (s->kind == UNDEAD || (s->kind == STUBBORN && sig != SIGKILL))
             return;
         exited(s->id, 1, sig);
         drop(s);

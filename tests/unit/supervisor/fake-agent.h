@@ -8,6 +8,7 @@
  *   cat               stdin to stdout until its end     missing     cannot be started
  *   flood BYTES       so many bytes to stdout           deaf        never takes stdin
  *   sleep             until a signal                    stubborn    until SIGKILL
+ *   undead            for ever
  *   raw HEX...        the bytes to stdout, one frame per word
  *   size              prints each new window size, until a signal
  *   overrun garbage badexit badcredit toolong            what a hostile guest would send

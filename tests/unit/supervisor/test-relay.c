@@ -330,20 +330,24 @@ test_client_lost(void)
     g_autoptr(MsbClient) other = fixture_connect(f);
     g_autoptr(Run) polite = RUN(client, "sleep");
     g_autoptr(Run) stubborn = RUN(client, "stubborn");
+    g_autoptr(Run) undead = RUN(client, "undead");
+    gint64 end = g_get_monotonic_time() + DEADLINE_S * G_USEC_PER_SEC;
     g_autoptr(Run) kept = RUN(client, "sleep");
     g_autoptr(Run) watched = RUN(client, "sleep");
     g_autoptr(Run) watcher = NULL;
     g_autoptr(GPtrArray) list = NULL;
     g_autofree char *log = NULL;
 
-    WAIT_FOR(polite->started && stubborn->started && kept->started && watched->started);
+    WAIT_FOR(polite->started && stubborn->started && undead->started && kept->started && watched->started);
     msb_exec_detach(kept->exec);
     WAIT_FOR(kept->ended);
     watcher = run_attach(other, msb_exec_get_id(watched->exec));
     WAIT_FOR(watcher->started);
     msb_client_unref(client);
-    /* SIGHUP ends one, SIGKILL after the grace the other; what was detached or is watched stays. */
+    /* SIGHUP ends one, SIGKILL after the grace the other, and a guest that says that neither did is not believed;
+     * what was detached or is watched stays. */
     do {
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
         g_clear_pointer(&list, g_ptr_array_unref);
         list = msb_client_list_execs(other, NULL);
         g_assert_nonnull(list);
@@ -355,6 +359,7 @@ test_client_lost(void)
     log = fixture_read_log(f);
     g_assert_nonnull(strstr(log, "ended by signal 1\""));
     g_assert_nonnull(strstr(log, "ended by signal 9\""));
+    g_assert_nonnull(strstr(log, "given up"));
     fixture_stop(f);
 }
 
