@@ -27,6 +27,8 @@
 #define READY_FD 3
 #define JOURNAL_FD 4
 #define LINE_MAX_BYTES 4096u
+/* Reads per turn: together twice what a pipe holds, so that the last words of one that ended are read to the end. */
+#define LOG_READS 32u
 
 typedef struct {
     SvBackends *all;
@@ -96,16 +98,19 @@ close_log(Backend *b)
     mb_close(mb_steal_fd(&b->log_fd));
 }
 
-/* FALSE at its end. */
+/* A bounded part, so that one that never stops writing does not keep us here.  FALSE at its end. */
 static gboolean
 read_log(Backend *b)
 {
     char buf[4096];
-    ssize_t n;
+    ssize_t n = 1;
 
-    while ((n = read(b->log_fd, buf, sizeof(buf))) > 0)
-        take_log_bytes(b, buf, (gsize)n);
-    return n < 0 && (errno == EAGAIN || errno == EINTR);
+    for (guint i = 0; i < LOG_READS && n > 0; i++) {
+        n = read(b->log_fd, buf, sizeof(buf));
+        if (n > 0)
+            take_log_bytes(b, buf, (gsize)n);
+    }
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
 
 static gboolean

@@ -246,6 +246,27 @@ test_noise(Test *t, gconstpointer data G_GNUC_UNUSED)
     g_assert_cmpuint(n, <, 300000);
 }
 
+static gboolean
+count_turn(gpointer data)
+{
+    (*(guint *)data)++;
+    return G_SOURCE_CONTINUE;
+}
+
+/* One that never stops writing does not keep the supervisor from everything else. */
+static void
+test_torrent(Test *t, gconstpointer data G_GNUC_UNUSED)
+{
+    guint turns = 0, id = g_timeout_add(10, count_turn, &turns);
+
+    add(t, MSB_DEVICE_FS, "torrent", "echo >&3; exec 3>&-; exec cat /dev/zero >&2");
+    start(t);
+    WAIT_FOR(t->ready && turns >= 10);
+    g_source_remove(id);
+    sv_backends_stop(t->backends);
+    WAIT_FOR(t->stopped);
+}
+
 static void
 test_no_program(Test *t, gconstpointer data G_GNUC_UNUSED)
 {
@@ -277,6 +298,7 @@ main(int argc, char **argv)
     ADD("/backends/disk-is-restarted", test_disk_is_restarted);
     ADD("/backends/share-is-not", test_share_is_not);
     ADD("/backends/leaves-in-order", test_leaves_in_order);
+    ADD("/backends/torrent", test_torrent);
     ADD("/backends/no-program", test_no_program);
     /* Last: GLib's log writer can be set once. */
     ADD("/backends/noise", test_noise);
