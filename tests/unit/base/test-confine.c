@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -86,6 +88,69 @@ test_seccomp(void)
     policy.seccomp_errno = true;
     status = confined(&policy, make_socket, NULL);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == EPERM, "or fails, if that was asked for");
+}
+
+static int
+reach_out(void *data)
+{
+    pid_t other = *(const pid_t *)data;
+    int bad = 0;
+
+    if (syscall(SYS_tgkill, getpid(), getpid(), 0) < 0)
+        bad |= 1;
+    if (syscall(SYS_tgkill, other, other, 0) == 0 || errno != EPERM)
+        bad |= 2;
+    if (syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL) >= 0 || errno != EPERM)
+        bad |= 4;
+    if (syscall(SYS_clone3, NULL, 0) >= 0 || errno != ENOSYS)
+        bad |= 8;
+    return bad;
+}
+
+static void *
+thread(void *data)
+{
+    *(bool *)data = true;
+    return NULL;
+}
+
+static int
+make_thread(void *data)
+{
+    bool ran = false;
+    pthread_t t;
+
+    if (pthread_create(&t, NULL, thread, &ran) != 0)
+        return 1;
+    pthread_join(t, NULL);
+    return ran ? 0 : 2;
+}
+
+/* Signals to itself and threads of its own are what a program is given, nobody else and no namespaces. */
+static void
+test_seccomp_arguments(void)
+{
+    static const int more[] = {SYS_tgkill,       SYS_clone,          SYS_clone3, SYS_gettid, SYS_mmap,
+                               SYS_mprotect,     SYS_rt_sigprocmask, SYS_rseq,   SYS_brk,    SYS_madvise,
+                               SYS_set_robust_list, SYS_rt_sigaction, SYS_getrandom};
+    struct mb_confine_policy policy = {
+        .stages = 1u << MB_CONFINE_NO_NEW_PRIVS | 1u << MB_CONFINE_SECCOMP,
+        .seccomp_errno = true,
+        .syscalls = minimal,
+        .n_syscalls = MB_ARRAY_SIZE(minimal),
+        .more_syscalls = more,
+        .n_more_syscalls = MB_ARRAY_SIZE(more),
+    };
+    pid_t parent = getpid();
+    int status = confined(&policy, reach_out, &parent);
+
+    if (report->stage[MB_CONFINE_SECCOMP].state != MB_CONFINE_APPLIED) {
+        tap_skip("system calls' arguments", strerror(report->stage[MB_CONFINE_SECCOMP].error));
+        return;
+    }
+    eq_int(status, 0, "it can signal itself alone, and make no namespaces");
+    policy.seccomp_errno = false;
+    eq_int(confined(&policy, make_thread, NULL), 0, "it can make threads");
 }
 
 static int
@@ -253,10 +318,12 @@ main(void)
     test_fds();
     test_capabilities();
     test_landlock();
-    if (SANITIZED)
+    if (SANITIZED) {
         tap_skip("seccomp", "the sanitizer makes system calls of its own");
-    else
+    } else {
         test_seccomp();
+        test_seccomp_arguments();
+    }
     test_report();
     return tap_done();
 }
