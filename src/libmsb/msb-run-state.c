@@ -143,10 +143,21 @@ msb_run_status_clear(MsbRunStatus *status)
     g_clear_pointer(&status->error, g_free);
 }
 
+/* Once the lock has lost its name, another supervisor may take the directory over: it goes if it is empty, and
+ * what is in it by now is not ours to remove. */
+static gboolean
+remove_emptied(const char *dir, const char *lock, GError **error)
+{
+    if ((unlink(lock) < 0 && errno != ENOENT) ||
+        (rmdir(dir) < 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST))
+        return msb_error_set_errno(error, errno, "cannot remove '%s'", dir);
+    return TRUE;
+}
+
 gboolean
 msb_run_remove(MsbHome *home, const char *name, GError **error)
 {
-    g_autofree char *dir = msb_home_run_dir(home, name);
+    g_autofree char *dir = msb_home_run_dir(home, name), *lock = msb_run_lock_path(home, name);
     g_autoptr(GDir) listing = g_dir_open(dir, 0, NULL);
     const char *entry;
 
@@ -158,7 +169,7 @@ msb_run_remove(MsbHome *home, const char *name, GError **error)
         if (!g_str_equal(entry, "lock") && !msb_paths_remove_tree(path, error))
             return FALSE;
     }
-    return msb_paths_remove_tree(dir, error);
+    return remove_emptied(dir, lock, error);
 }
 
 /* ---- sandboxes/<name>/state.json ---------------------------------------------------------- */

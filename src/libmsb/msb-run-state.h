@@ -67,7 +67,7 @@ const char *msb_end_reason_describe(MsbEndReason reason);
 /* Paths in the run directory (transfer full). */
 char *msb_run_lock_path(MsbHome *home, const char *name);
 char *msb_run_control_socket(MsbHome *home, const char *name);
-/* Remove run/<name>, the lock file last. The caller holds the lock. */
+/* Remove run/<name>, the lock file last. The caller holds the lock. Whoever takes it next keeps the directory. */
 gboolean msb_run_remove(MsbHome *home, const char *name, GError **error);
 
 G_END_DECLS

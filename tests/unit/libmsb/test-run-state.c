@@ -2,6 +2,9 @@
 /* status.json and state.json: there and back, missing, broken, and the removal of a run directory. */
 #include <config.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "msb-run-state.h"
 #include "msb-state.h"
 #include "test-util.h"
@@ -104,6 +107,59 @@ test_remove(Fixture *f, gconstpointer data)
     g_assert_true(msb_run_remove(f->home, "box", &error));
 }
 
+typedef struct {
+    char *path;
+    gint stop;
+    gint made;
+} Successor;
+
+/* The next supervisor: takes the lock's name as soon as it is free. */
+static gpointer
+succeed(gpointer data)
+{
+    Successor *s = data;
+
+    while (!g_atomic_int_get(&s->stop)) {
+        int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+        if (fd >= 0) {
+            close(fd);
+            g_atomic_int_set(&s->made, 1);
+            break;
+        }
+    }
+    return NULL;
+}
+
+/* A run directory that somebody takes over while it is being removed is left to him, with what he made in it. */
+static void
+test_remove_race(Fixture *f, gconstpointer data)
+{
+    g_autofree char *run = msb_home_run_dir(f->home, "box");
+    g_autofree char *path = msb_run_lock_path(f->home, "box");
+    guint taken = 0;
+
+    for (guint i = 0; i < 3000; i++) {
+        Successor next = { path, 0, 0 };
+        g_autoptr(GError) error = NULL;
+        GThread *thread;
+
+        g_assert_true(msb_paths_make_dir(run, 0700, NULL) && g_file_set_contents(path, "", 0, NULL));
+        thread = g_thread_new("successor", succeed, &next);
+        g_assert_true(msb_run_remove(f->home, "box", &error));
+        g_assert_no_error(error);
+        g_atomic_int_set(&next.stop, 1);
+        g_thread_join(thread);
+        if (next.made) {
+            g_assert_true(g_file_test(path, G_FILE_TEST_EXISTS));
+            taken++;
+        } else {
+            g_assert_false(g_file_test(run, G_FILE_TEST_EXISTS));
+        }
+    }
+    g_test_message("taken over %u times", taken);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -112,5 +168,6 @@ main(int argc, char **argv)
     g_test_add("/run-state/status-broken", Fixture, NULL, set_up, test_status_broken, tear_down);
     g_test_add("/run-state/last-end", Fixture, NULL, set_up, test_last_end, tear_down);
     g_test_add("/run-state/remove", Fixture, NULL, set_up, test_remove, tear_down);
+    g_test_add("/run-state/remove-race", Fixture, NULL, set_up, test_remove_race, tear_down);
     return g_test_run();
 }
