@@ -199,6 +199,7 @@ msb_last_end_load(MsbHome *home, const char *name, MsbLastEnd *end, GError **err
         read.reason = (MsbEndReason)msb_json_get_choice(&r, "reason", reasons, MSB_END_INTERNAL);
         read.message = g_strdup(msb_json_get_string(&r, "message"));
         read.time = msb_json_get_int(&r, "time", 0, 0, G_MAXINT64);
+        read.run = msb_json_get_int(&r, "run", 0, 0, G_MAXINT64);
         if (!msb_json_reader_end(&r, error)) {
             msb_last_end_clear(&read);
             return FALSE;
@@ -223,6 +224,7 @@ msb_last_end_save(MsbHome *home, const char *name, const MsbLastEnd *end, GError
     if (end->message)
         json_object_set_string_member(object, "message", end->message);
     json_object_set_int_member(object, "time", end->time ? end->time : g_get_real_time());
+    json_object_set_int_member(object, "run", end->run);
     return msb_state_save(path, object, error);
 }
 

@@ -49,9 +49,10 @@ typedef struct {
     MsbEndReason reason;
     char *message;              /* for a user; NULL = the reason says all */
     gint64 time;                /* microseconds, real time */
+    gint64 run;                 /* when the run had started: MsbRunStatus.started */
 } MsbLastEnd;
 
-#define MSB_LAST_END_INIT { MSB_END_NONE, NULL, 0 }
+#define MSB_LAST_END_INIT { MSB_END_NONE, NULL, 0, 0 }
 
 /* A sandbox that never ran has reason NONE; FALSE only for a file that cannot be read. */
 gboolean msb_last_end_load(MsbHome *home, const char *name, MsbLastEnd *end, GError **error);

@@ -136,7 +136,8 @@ host_started_since(gint64 realtime)
     return g_get_real_time() - ((gint64)up.tv_sec * G_USEC_PER_SEC + up.tv_nsec / 1000) > realtime;
 }
 
-/* Note how the run ended, unless the supervisor still did so itself. */
+/* Note how the run ended, unless the supervisor still did so itself: that an end belongs to the run is told by the
+ * run's own mark, since clocks are set back and forth. */
 static gboolean
 note_end(MsbHome *home, const char *name, GError **error)
 {
@@ -146,12 +147,13 @@ note_end(MsbHome *home, const char *name, GError **error)
     if (!msb_sandbox_exists(home, name))
         return TRUE;
     (void)msb_run_status_load(home, name, &status, NULL);
-    if (msb_last_end_load(home, name, &end, NULL) && end.reason != MSB_END_NONE && end.time >= status.started &&
-        status.started)
+    if (msb_last_end_load(home, name, &end, NULL) && end.reason != MSB_END_NONE && status.started &&
+        end.run == status.started)
         return TRUE;
     msb_last_end_clear(&end);
     end.reason = MSB_END_SUPERVISOR_DIED;
     end.time = 0;
+    end.run = status.started;
     if (status.started && host_started_since(status.started))
         end.message = g_strdup("the host went down while it was running");
     else if (status.supervisor_pid)

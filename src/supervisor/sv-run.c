@@ -169,7 +169,7 @@ begin(gpointer data)
 static void
 record_end(SvRun *run)
 {
-    MsbLastEnd end = { run->reason, run->message, 0 };
+    MsbLastEnd end = { run->reason, run->message, 0, run->status.started };
     g_autoptr(GError) error = NULL;
 
     if (!msb_last_end_save(run->home, run->name, &end, &error))

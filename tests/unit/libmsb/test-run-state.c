@@ -73,7 +73,7 @@ test_status_broken(Fixture *f, gconstpointer data)
 static void
 test_last_end(Fixture *f, gconstpointer data)
 {
-    MsbLastEnd end = { MSB_END_GUEST_PANIC, (char *)"attempted to kill init", 0 };
+    MsbLastEnd end = { MSB_END_GUEST_PANIC, (char *)"attempted to kill init", 0, 4711 };
     g_auto(MsbLastEnd) read = MSB_LAST_END_INIT;
     g_autoptr(GError) error = NULL;
 
@@ -85,6 +85,7 @@ test_last_end(Fixture *f, gconstpointer data)
     g_assert_cmpint(read.reason, ==, MSB_END_GUEST_PANIC);
     g_assert_cmpstr(read.message, ==, "attempted to kill init");
     g_assert_cmpint(read.time, >, 0);
+    g_assert_cmpint(read.run, ==, 4711);
     g_assert_cmpint(msb_end_reason_to_state(read.reason), ==, MSB_STATE_CRASHED);
     g_assert_cmpint(msb_end_reason_to_state(MSB_END_POWEROFF), ==, MSB_STATE_STOPPED);
     g_assert_cmpstr(msb_sandbox_state_to_string(MSB_STATE_CRASHED), ==, "crashed");

@@ -42,7 +42,7 @@ supervise(MsbHome *home, const char *name, int ready, const char *how)
     g_autofree char *lock_path = msb_run_lock_path(home, name);
     g_autoptr(MsbLock) lock = msb_lock_acquire(lock_path, MSB_LOCK_EXCLUSIVE, 0, NULL);
     MsbRunStatus status = { MSB_STATE_RUNNING, (guint)getpid(), g_get_real_time(), NULL };
-    MsbLastEnd end = { MSB_END_BOOT_FAILED, (char *)"no root", 0 };
+    MsbLastEnd end = { MSB_END_BOOT_FAILED, (char *)"no root", 0, status.started };
 
     if (!lock || !msb_run_status_save(home, name, &status, NULL))
         return 1;
@@ -468,6 +468,30 @@ test_host_restarted(Fixture *f, gconstpointer data)
     assert_nothing_runs(f);
 }
 
+/* What the clock says decides nothing: an end belongs to the run that it was noted for. */
+static void
+test_clock_was_set(Fixture *f, gconstpointer data)
+{
+    g_autoptr(MsbSandbox) sandbox = make_sandbox(f, "box");
+    g_autofree char *run = msb_home_run_dir(f->home, "box"), *why = NULL;
+    gint64 now = g_get_real_time(), hour = G_GINT64_CONSTANT(3600) * G_USEC_PER_SEC;
+    MsbRunStatus status = { MSB_STATE_RUNNING, 1, now, NULL };
+    MsbLastEnd before = { MSB_END_REQUESTED, NULL, now + hour, now + hour / 2 };
+    MsbLastEnd own = { MSB_END_BOOT_FAILED, (char *)"no root", now - hour, now };
+
+    /* The run before ended while the clock was ahead; this one's supervisor was killed. */
+    g_assert_true(msb_last_end_save(f->home, "box", &before, NULL));
+    g_assert_true(msb_paths_make_dir(run, 0700, NULL) && msb_run_status_save(f->home, "box", &status, NULL));
+    g_assert_cmpint(msb_sandbox_get_state(sandbox), ==, MSB_STATE_CRASHED);
+    /* It noted its end after the clock was set back, and left its directory behind. */
+    g_assert_true(msb_last_end_save(f->home, "box", &own, NULL));
+    g_assert_true(msb_paths_make_dir(run, 0700, NULL) && msb_run_status_save(f->home, "box", &status, NULL));
+    g_assert_cmpint(msb_sandbox_get_state(sandbox), ==, MSB_STATE_CRASHED);
+    why = msb_sandbox_dup_last_error(sandbox);
+    g_assert_cmpstr(why, ==, "no root");
+    assert_nothing_runs(f);
+}
+
 static void
 test_ephemeral(Fixture *f, gconstpointer data)
 {
@@ -529,7 +553,7 @@ static void
 test_remove_without_libvirt(Fixture *f, gconstpointer data)
 {
     g_autoptr(MsbSandbox) ran = make_sandbox(f, "box"), never = make_sandbox(f, "never");
-    MsbLastEnd end = { MSB_END_REQUESTED, NULL, 0 };
+    MsbLastEnd end = { MSB_END_REQUESTED, NULL, 0, 0 };
     g_autoptr(GError) error = NULL;
 
     g_assert_true(msb_last_end_save(f->home, "box", &end, NULL));
@@ -581,6 +605,7 @@ main(int argc, char **argv)
     ADD("/sandbox/reap", test_reap);
     ADD("/sandbox/foreign-domain", test_foreign_domain);
     ADD("/sandbox/host-restarted", test_host_restarted);
+    ADD("/sandbox/clock-was-set", test_clock_was_set);
     ADD("/sandbox/ephemeral", test_ephemeral);
     ADD("/sandbox/stop-by-force", test_stop_by_force);
     ADD("/sandbox/remove", test_remove);
