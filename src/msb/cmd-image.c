@@ -265,7 +265,7 @@ run_inspect(const CmdArgs *args)
     if (!image)
         return cmd_fail(error);
     json = msb_image_dup_json(image);
-    puts(g_strchomp(json));
+    ui_json_print_text(json);
     return 0;
 }
 

@@ -3,7 +3,8 @@
  * logs: what the commands of a sandbox wrote, its console, its supervisor.
  *
  * The commands' log comes record by record from libmsb, byte for byte; stderr goes
- * to stderr. The other two are plain files. --grep selects whole lines, so text is
+ * to stderr. The other two are plain files. What a terminal would obey, but for
+ * colours, does not reach one: the guest decides what is in it. --grep selects whole lines, so text is
  * collected per stream until its line is complete.
  */
 #include <config.h>
@@ -19,7 +20,9 @@
 
 #include "cmd-signals.h"
 #include "cmd.h"
+#include "ui-json.h"
 #include "ui-message.h"
+#include "ui-safe.h"
 
 #define CHUNK 65536
 #define MAX_LINE (1024 * 1024)
@@ -38,12 +41,17 @@ typedef struct {
     GString *line[2];    /* what has come of the current line, by our own stream */
     gint64 line_time[2]; /* when it began */
     gboolean broken;     /* stdout is closed */
+    gboolean is_terminal[2];
+    UiSafe safe[2];      /* for a terminal */
+    GString *shown;
 } Printer;
 
 static void
 printer_clear(Printer *p)
 {
     g_clear_pointer(&p->grep, g_regex_unref);
+    if (p->shown)
+        g_string_free(p->shown, TRUE);
     for (guint i = 0; i < 2; i++)
         if (p->line[i])
             g_string_free(p->line[i], TRUE);
@@ -55,6 +63,9 @@ printer_init(Printer *p, GError **error)
 {
     p->line[0] = g_string_new(NULL);
     p->line[1] = g_string_new(NULL);
+    p->shown = g_string_new(NULL);
+    p->is_terminal[0] = isatty(STDOUT_FILENO);
+    p->is_terminal[1] = isatty(STDERR_FILENO);
     if (!arg_grep)
         return TRUE;
     p->grep = g_regex_new(arg_grep, G_REGEX_RAW | G_REGEX_OPTIMIZE, 0, error);
@@ -66,6 +77,12 @@ print_bytes(Printer *p, guint stream, const void *bytes, gsize n)
 {
     FILE *file = stream == 1 ? stderr : stdout;
 
+    if (p->is_terminal[stream]) {
+        g_string_truncate(p->shown, 0);
+        ui_safe_feed(&p->safe[stream], bytes, n, p->shown);
+        bytes = p->shown->str;
+        n = p->shown->len;
+    }
     if (n > 0 && fwrite(bytes, 1, n, file) != n)
         p->broken = TRUE;
 }
@@ -116,6 +133,9 @@ printer_finish(Printer *p)
     for (guint i = 0; i < 2; i++)
         if (p->line[i]->len > 0)
             print_line(p, i);
+    for (guint i = 0; i < 2; i++)
+        if (p->safe[i].coloured)
+            fputs("\033[0m", i == 1 ? stderr : stdout);
     fflush(stdout);
 }
 
@@ -129,7 +149,7 @@ on_record(const MsbLogRecord *record, gpointer data)
     if (arg_json) {
         if (!p->grep ||
             g_regex_match_full(p->grep, (const char *)record->bytes, (gssize)record->n, 0, 0, NULL, NULL))
-            puts(record->json);
+            ui_json_print_text(record->json);
     } else {
         print_text(p, record->stream == MSB_LOG_STDERR ? 1 : 0, record->time, record->bytes, record->n);
     }

@@ -11,12 +11,38 @@ ui_json_begin(void)
     return json_builder_new();
 }
 
+/* Only strings can have them, so the text still means the same. */
+char *
+ui_json_escape(const char *json)
+{
+    GString *text = g_string_new(NULL);
+
+    for (const char *p = json; *p; p = g_utf8_next_char(p)) {
+        gunichar c = g_utf8_get_char(p);
+
+        if (c >= 0x7f && c < 0xa0)
+            g_string_append_printf(text, "\\u%04x", c);
+        else
+            g_string_append_len(text, p, g_utf8_next_char(p) - p);
+    }
+    return g_string_free(text, FALSE);
+}
+
+void
+ui_json_print_text(const char *json)
+{
+    g_autofree char *valid = g_utf8_make_valid(json, -1);
+    g_autofree char *text = ui_json_escape(valid);
+
+    puts(g_strchomp(text));
+}
+
 void
 ui_json_print_node(JsonNode *node)
 {
     g_autofree char *text = json_to_string(node, TRUE);
 
-    puts(text);
+    ui_json_print_text(text);
 }
 
 void

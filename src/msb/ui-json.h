@@ -10,6 +10,10 @@ JsonBuilder *ui_json_begin(void);
 void ui_json_print(JsonBuilder *builder);
 /* Print a tree (indented, with a final line end). */
 void ui_json_print_node(JsonNode *node);
+/* Print JSON that is text already, with one line end. */
+void ui_json_print_text(const char *json);
+/* Valid UTF-8 with the control characters that JSON allows in strings, and a terminal would obey, escaped. */
+char *ui_json_escape(const char *json);
 
 /* Members of the object under construction; a NULL string is null. */
 void ui_json_string(JsonBuilder *builder, const char *name, const char *value);

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "msb.h"
+#include "ui-json.h"
 #include "ui-message.h"
+#include "ui-safe.h"
 #include "ui-table.h"
 #include "ui-tty.h"
 
@@ -125,6 +127,51 @@ test_keys_feed(void)
     check_feed("", "ab\035", "ab\035", FALSE);
 }
 
+/* Of what a guest wrote a terminal gets text and colours, however it comes in pieces. */
+static void
+test_safe(void)
+{
+    static const char *const cases[][2] = {
+        {"plain \303\244 \342\202\254 \360\237\230\200\r\n\t.", "plain \303\244 \342\202\254 \360\237\230\200\r\n\t."},
+        {"\033[1;31mred\033[0m \033[38:2::1:2:3mx\033[m", "\033[1;31mred\033[0m \033[38:2::1:2:3mx\033[m"},
+        {"a\033[2Jb\033[10;10Hc\033[?25ld\033[>0me\033[6nf", "abcdef"},
+        {"a\033]52;c;cm0gLXJm\ab\033]0;title\033\\c", "abc"},
+        {"a\033Pq...\033\\b\033_x\033\\c\033^y\033\\d", "abcd"},
+        {"a\302\2332Jb\302\2350;t\302\234c\302\205d\302\240e", "abcd\302\240e"},
+        {"\302\2331mx", "\033[1mx"},
+        {"a\233\062Jb\377", "a2Jb\377"},
+        {"a\033(0b\033cc\0337d\033=e", "abcde"},
+        {"a\033]never ended\nb", "a\nb"},
+        {"a\033[31\nb\b\016\177\005c", "a\nbc"},
+        {"\033\033[1mx\033", "\033[1mx"},
+        {"\033[1111111111111111111111111111111111111111111111111111111111111111111mx", "x"},
+    };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        gsize n = strlen(cases[i][0]);
+
+        for (gsize piece = 1; piece <= n; piece = piece < n && piece * 3 > n ? n : piece * 3) {
+            g_autoptr(GString) out = g_string_new(NULL);
+            UiSafe safe = {0};
+
+            for (gsize at = 0; at < n; at += piece)
+                ui_safe_feed(&safe, (const guint8 *)cases[i][0] + at, MIN(piece, n - at), out);
+            g_assert_cmpstr(out->str, ==, cases[i][1]);
+            if (piece == n)
+                break;
+        }
+    }
+}
+
+/* JSON that is printed holds no control characters, of either kind. */
+static void
+test_json_text(void)
+{
+    g_autofree char *text = ui_json_escape("{\"a\": \"x\302\2332J\177 \303\244\302\240\"}\n");
+
+    g_assert_cmpstr(text, ==, "{\"a\": \"x\\u009b2J\\u007f \303\244\302\240\"}\n");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -135,5 +182,7 @@ main(int argc, char **argv)
     g_test_add_func("/cli/ui/clean", test_clean);
     g_test_add_func("/cli/ui/keys/parse", test_keys_parse);
     g_test_add_func("/cli/ui/keys/feed", test_keys_feed);
+    g_test_add_func("/cli/ui/safe", test_safe);
+    g_test_add_func("/cli/ui/json-text", test_json_text);
     return g_test_run();
 }
