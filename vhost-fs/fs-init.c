@@ -112,8 +112,9 @@ statfs_of_quota(struct fs_quota *quota, struct fuse_kstatfs *st)
         st->bfree = st->bavail;
     }
     if (q.have_inodes) {
+        /* A file system that makes inodes as they are needed says 0 of 0. */
+        st->ffree = st->files ? MB_MIN(st->ffree, q.inodes_free) : q.inodes_free;
         st->files = q.inodes;
-        st->ffree = MB_MIN(st->ffree, q.inodes_free);
     }
 }
 

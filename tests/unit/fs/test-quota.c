@@ -157,7 +157,8 @@ test_limit(void)
         written += (unsigned)r;
     eq_int(r, -ENOSPC, "writing ends with ENOSPC");
     ok(written > 7 * MIB && written <= 8 * MIB, "when the limit is reached");
-    ok(written % MIB != 0, "what fits of the last write is written");
+    /* On some file systems the directory itself takes nothing. */
+    ok(written % MIB != 0 || written == 8 * MIB, "what fits of the last write is written");
     ok(usage_is_true(t, "full"), "the account is right");
     eq_int(ft_write(t, f, fh, 0, block, MIB, 0), MIB, "writing over what is there goes on");
     eq_int(make_file(t, "g", &gh), 0, "another file does not fit");
