@@ -38,7 +38,7 @@ fill(const struct bk_dev *dev, struct virtio_blk_config *c)
     uint32_t sectors = dev->image->io_size / BK_SECTOR;
 
     memset(c, 0, sizeof(*c));
-    mb_put_le64(&c->capacity, dev->image->size / BK_SECTOR);
+    mb_put_le64(&c->capacity, atomic_load(&dev->size) / BK_SECTOR);
     mb_put_le32(&c->seg_max, BK_SEG_MAX);
     mb_put_le32(&c->blk_size, BK_SECTOR);
     while (1u << c->physical_block_exp < sectors)

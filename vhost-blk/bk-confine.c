@@ -24,6 +24,7 @@
 static const int calls_common[] = {
     SYS_fallocate,
     SYS_fdatasync,
+    SYS_lseek,
     SYS_pread64,
     SYS_preadv,
     SYS_preadv2,

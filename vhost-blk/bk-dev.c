@@ -7,6 +7,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "mb-log.h"
 
 #include "bk-dev.h"
 #include "bk-pool.h"
@@ -14,14 +17,16 @@
 #define BIT(n) (UINT64_C(1) << (n))
 
 /* 5.2.5: with CONFIG_WCE the driver chooses the cache mode; without it a driver that knows
- * flushes gets a write-back cache, one that does not gets stable writes. */
+ * flushes gets a write-back cache.  One that does not gets stable writes in any case. */
 static void
 set_features(void *opaque, uint64_t features)
 {
     struct bk_dev *dev = opaque;
     bool writeback = features & BIT(VIRTIO_BLK_F_FLUSH);
 
-    if (features & BIT(VIRTIO_BLK_F_CONFIG_WCE))
+    if (!writeback)
+        atomic_store(&dev->wce, false);
+    else if (features & BIT(VIRTIO_BLK_F_CONFIG_WCE))
         writeback = atomic_load(&dev->wce);
     atomic_store(&dev->writeback, writeback);
 }
@@ -58,6 +63,30 @@ process(void *opaque, struct vh_queue *q)
         bk_queue_process(vh_queue_data(q));
 }
 
+/* 5.2.5: the driver is told of a larger disk.  A smaller one is not taken: the guest may have data there. */
+static bool
+reload(void *opaque)
+{
+    struct bk_dev *dev = opaque;
+    const char *path = dev->image->files[0]->path;
+    uint64_t old = atomic_load(&dev->size), size = old;
+    int rc = dev->image->ops->measure ? dev->image->ops->measure(dev->image, &size) : 0;
+
+    if (rc < 0)
+        mb_warn("\"%s\": cannot get the size: %s", path, strerror(-rc));
+    else if (!dev->image->ops->measure)
+        mb_warn("\"%s\": a %s image cannot grow while it is served", path, dev->image->ops->format);
+    else if (size < old)
+        mb_warn("\"%s\" became smaller, %llu instead of %llu bytes; the disk stays as it is", path,
+                (unsigned long long)size, (unsigned long long)old);
+    else if (size > old)
+        mb_info("\"%s\" has %llu bytes now", path, (unsigned long long)size);
+    if (rc < 0 || size <= old)
+        return false;
+    atomic_store(&dev->size, size);
+    return true;
+}
+
 static void
 reset(void *opaque)
 {
@@ -77,6 +106,7 @@ bk_dev_new(struct bk_image *image, const struct bk_dev_settings *set, struct bk_
         return bk_fail(err, -ENOMEM, "out of memory");
     }
     d->image = image;
+    atomic_store(&d->size, image->size);
     d->set = *set;
     d->features = bk_config_features(image, set);
     atomic_store(&d->wce, true);
@@ -91,6 +121,7 @@ bk_dev_new(struct bk_image *image, const struct bk_dev_settings *set, struct bk_
         .queue_started = queue_started,
         .queue_stopped = queue_stopped,
         .process = process,
+        .reload = reload,
         .reset = reset,
     };
     d->pool = bk_pool_new(set->max_threads);

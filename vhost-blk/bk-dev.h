@@ -36,6 +36,7 @@ struct bk_dev_settings {
 struct bk_dev {
     struct bk_image *image;           /* the device's */
     struct bk_dev_settings set;
+    atomic_uint_least64_t size;       /* bytes of the disk; only grows */
     uint64_t features;                /* VIRTIO_BLK_F_* offered */
     atomic_bool writeback;            /* the driver may rely on flushes; otherwise each write is stable */
     atomic_bool wce;                  /* the configuration field "writeback" */

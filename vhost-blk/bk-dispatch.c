@@ -45,6 +45,12 @@ plain_done(struct bk_io *io, int err)
     bk_req_complete(MB_CONTAINER_OF(io, struct bk_req, io), status_of(err), 0);
 }
 
+static uint64_t
+disk_size(const struct bk_dev *dev)
+{
+    return atomic_load_explicit(&dev->size, memory_order_relaxed);
+}
+
 /* The range of a read or write, in bytes; false if it is not whole sectors of the disk. */
 static bool
 set_range(const struct bk_dev *dev, struct bk_req *req, uint64_t len)
@@ -52,7 +58,7 @@ set_range(const struct bk_dev *dev, struct bk_req *req, uint64_t len)
     uint64_t offset;
 
     if (MB_MUL_OVERFLOW(req->sector, BK_SECTOR, &offset) || len % BK_SECTOR ||
-        !mb_range_within(offset, len, dev->image->size))
+        !mb_range_within(offset, len, disk_size(dev)))
         return false;
     req->io.offset = offset;
     req->io.len = len;
@@ -127,7 +133,7 @@ take_ranges(struct bk_dev *dev, struct bk_req *req)
             return VIRTIO_BLK_S_IOERR;
         req->range[i].len = (uint64_t)sectors * BK_SECTOR;
         req->range[i].unmap = flags & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP && dev->set.discard;
-        if (!mb_range_within(req->range[i].offset, req->range[i].len, dev->image->size))
+        if (!mb_range_within(req->range[i].offset, req->range[i].len, disk_size(dev)))
             return VIRTIO_BLK_S_IOERR;
     }
     return VIRTIO_BLK_S_OK;

@@ -78,13 +78,15 @@ struct bk_image_ops {
     void (*flush)(struct bk_image *image, struct bk_io *io);
     void (*discard)(struct bk_image *image, struct bk_io *io);
     void (*zero)(struct bk_image *image, struct bk_io *io);
+    /* What size is now, for files that others make larger. NULL: it stays. 0 or -errno. Any thread. */
+    int (*measure)(struct bk_image *image, uint64_t *size);
     /* Closes the files as well. */
     void (*close)(struct bk_image *image);
 };
 
 struct bk_image {
     const struct bk_image_ops *ops;
-    uint64_t size;          /* bytes, multiple of BK_SECTOR */
+    uint64_t size;          /* bytes when opened, multiple of BK_SECTOR */
     bool read_only;
     unsigned caps;          /* enum bk_image_caps */
     uint32_t io_size;       /* bytes: granularity below which a write costs a read */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "mb-overflow.h"
 
@@ -55,6 +56,17 @@ raw_zero(struct bk_image *image, struct bk_io *io)
     bk_io_whole(io, io->unmap ? BK_XFER_UNMAP : BK_XFER_ZERO, raw_file(image), io->offset);
 }
 
+/* For block devices and files alike. Nobody uses the offset of the descriptor. */
+static int
+raw_measure(struct bk_image *image, uint64_t *size)
+{
+    off_t end = lseek(raw_file(image)->fd, 0, SEEK_END);
+
+    if (end < 0)
+        return -errno;
+    return mb_round_up((uint64_t)end, BK_SECTOR, size) ? 0 : -EFBIG;
+}
+
 static void
 raw_close(struct bk_image *image)
 {
@@ -71,6 +83,7 @@ static const struct bk_image_ops raw_ops = {
     .flush = raw_flush,
     .discard = raw_discard,
     .zero = raw_zero,
+    .measure = raw_measure,
     .close = raw_close,
 };
 

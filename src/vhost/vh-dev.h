@@ -45,6 +45,10 @@ struct vh_dev_ops {
     /* On the worker: the driver kicked (or may have). Pop until empty. */
     void (*process)(void *opaque, struct vh_queue *q);
 
+    /* On the protocol thread, after SIGHUP: look again at what the device is made of.  True when the configuration
+     * space is another one now, which the driver is then told. Optional. */
+    bool (*reload)(void *opaque);
+
     /* The front-end went away or reset the device; all queues are stopped. Optional. */
     void (*reset)(void *opaque);
 };

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -128,6 +129,59 @@ vh_main_listen(const struct vh_main_options *opts, int *listen_fd, int *conn_fd)
     return r;
 }
 
+/* ---- SIGHUP --------------------------------------------------------------------------------- */
+
+static int reload_fd = -1;
+
+static void
+on_hangup_signal(int sig MB_UNUSED)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+    ssize_t ignored = write(reload_fd, &one, sizeof(one));
+
+    (void)ignored;
+    errno = saved;
+}
+
+static void
+on_reload(void *data, uint32_t events MB_UNUSED)
+{
+    struct vh_dev *dev = data;
+    uint64_t count;
+    int r;
+
+    if (read(reload_fd, &count, sizeof(count)) < 0 || !dev->ops->reload(dev->opaque))
+        return;
+    r = vh_dev_config_changed(dev);
+    /* Without a front-end there is nobody to tell: the next one asks. */
+    if (r < 0 && r != -ENOTSUP)
+        mb_warn("%s: the front-end cannot be told of the change: %s", dev->ops->name, strerror(-r));
+}
+
+/* Devices that can reload do so at SIGHUP; the others end, as programs do. */
+static int
+watch_hangup(struct vh_dev *dev, struct vh_loop *loop)
+{
+    struct sigaction hangup = {.sa_handler = on_hangup_signal, .sa_flags = SA_RESTART};
+    sigset_t unblock;
+    int r;
+
+    if (!dev->ops->reload)
+        return 0;
+    reload_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (reload_fd < 0)
+        return -errno;
+    r = vh_loop_add(loop, reload_fd, EPOLLIN, on_reload, dev);
+    if (r < 0)
+        return r;
+    sigaction(SIGHUP, &hangup, NULL);
+    sigemptyset(&unblock);
+    sigaddset(&unblock, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &unblock, NULL);
+    return 0;
+}
+
 /* ---- signals, serving -------------------------------------------------------------------------- */
 
 static struct vh_loop *main_loop;
@@ -243,17 +297,17 @@ vh_main_serve(const struct vh_main_options *opts, struct vh_dev *dev, int listen
     struct vh_loop *loop = vh_loop_new();
     int status = EXIT_FAILURE;
 
-    if (loop) {
+    if (loop && watch_hangup(dev, loop) == 0) {
         main_loop = loop;
         set_signals();
         signal_ready(opts->ready_fd);
         status = serve_all(opts, dev, loop, listen_fd, conn_fd);
         main_loop = NULL;
-        vh_loop_free(loop);
     } else {
         mb_error("event loop: %m");
         mb_close(conn_fd);
     }
+    vh_loop_free(loop);
     mb_close(listen_fd);
     return status;
 }

@@ -33,6 +33,7 @@ negotiate_protocol(struct vu *vu)
     const uint64_t known = UINT64_C(1) << VH_PROTOCOL_F_MQ | UINT64_C(1) << VH_PROTOCOL_F_REPLY_ACK |
                            UINT64_C(1) << VH_PROTOCOL_F_CONFIG | UINT64_C(1) << VH_PROTOCOL_F_INFLIGHT_SHMFD |
                            UINT64_C(1) << VH_PROTOCOL_F_RESET_DEVICE |
+                           UINT64_C(1) << VH_PROTOCOL_F_BACKEND_REQ |
                            UINT64_C(1) << VH_PROTOCOL_F_CONFIGURE_MEM_SLOTS;
     int r;
 

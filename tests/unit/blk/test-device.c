@@ -7,8 +7,12 @@
 
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
 
 #include "blk-test.h"
+#include "vh-msg.h"
 #include "vu-blk.h"
 
 #define DISK (4u << 20)
@@ -235,6 +239,63 @@ test_cache_mode(struct vu_blk *b)
     ok(vu_set_config(b->vu, 0, buf, 8) < 0, "the capacity is not the driver's to set");
 }
 
+/* Wait for a message of the back-end's: its number, or -errno. */
+static int
+back_end_says(int channel)
+{
+    struct pollfd p = {.fd = channel, .events = POLLIN};
+    struct vh_msg_reader reader = {0};
+    int r;
+
+    do {
+        r = poll(&p, 1, VU_TIMEOUT_MS);
+        if (r != 1)
+            return r < 0 ? -errno : -ETIMEDOUT;
+        r = vh_msg_read(&reader, channel);
+    } while (r == 0);
+    r = r < 0 ? r : (int)reader.msg.request;
+    vh_msg_clear(&reader.msg);
+    return r;
+}
+
+/* The host makes the file larger, tells the back-end, and the driver hears of it; smaller is not taken. */
+static void
+test_resize(const char *path)
+{
+    uint8_t buf[4096], back[4096];
+    int pair[2];
+    struct vu_blk b;
+    uint64_t sectors;
+
+    if (!eq_int(open_disk(&b, path, NULL, NULL, 1), 0, "open"))
+        return;
+    eq_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0, "a channel for the back-end");
+    eq_int(vu_request(b.vu, VH_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0, "it takes it");
+    fill(buf, sizeof(buf), 3);
+    eq_int(vu_blk_write(&b, DISK, buf, sizeof(buf)), -EIO, "a write behind the end");
+    eq_int(truncate(path, DISK + 8192 + 100), 0, "the file grows");
+    eq_int(kill(b.vu->pid, SIGHUP), 0, "SIGHUP");
+    eq_int(back_end_says(pair[0]), VH_BACKEND_CONFIG_CHANGE, "the configuration changed");
+    eq_int(vu_get_config(b.vu, offsetof(struct virtio_blk_config, capacity), &sectors, 8), 0, "ask");
+    eq_int(sectors, DISK / 512 + 17, "the new size, whole sectors");
+    eq_int(vu_blk_write(&b, DISK, buf, sizeof(buf)), 0, "the new part is written");
+    eq_int(vu_blk_read(&b, DISK, back, sizeof(back)), 0, "and read");
+    ok(memcmp(buf, back, sizeof(back)) == 0, "right");
+    eq_int(vu_blk_read(&b, DISK + 8192, back, 512), 0, "also the sector that the file ends in");
+    eq_int(vu_blk_read(&b, DISK + 8192 + 512, back, 512), -EIO, "but none behind it");
+    eq_int(truncate(path, DISK), 0, "the file shrinks");
+    eq_int(kill(b.vu->pid, SIGHUP), 0, "SIGHUP");
+    eq_int(truncate(path, DISK + 65536), 0, "and grows");
+    eq_int(kill(b.vu->pid, SIGHUP), 0, "SIGHUP");
+    eq_int(back_end_says(pair[0]), VH_BACKEND_CONFIG_CHANGE, "the configuration changed");
+    eq_int(vu_get_config(b.vu, offsetof(struct virtio_blk_config, capacity), &sectors, 8), 0, "ask");
+    eq_int(sectors, DISK / 512 + 128, "to the larger size alone");
+    close(pair[0]);
+    close(pair[1]);
+    eq_int(vu_blk_close(&b), 0, "close");
+    eq_int(truncate(path, DISK), 0, "as before");
+}
+
 /* ---- wrong ------------------------------------------------------------------------------ */
 
 static void
@@ -332,6 +393,23 @@ test_read_only(const char *path)
     eq_int(range(&b, VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR, "write zeroes");
     eq_int(vu_blk_read(&b, 0, after, 512), 0, "read again");
     ok(memcmp(before, after, 512) == 0, "nothing changed");
+    eq_int(vu_blk_close(&b), 0, "close");
+}
+
+/* The cache is off for a driver that takes the choice of it, but no flushes. */
+static void
+test_no_flush(const char *path)
+{
+    static char file[200];
+    const char *argv[] = {program, file, NULL};
+    struct vu_options o = {.argv = argv, .features_off = UINT64_C(1) << VIRTIO_BLK_F_FLUSH};
+    struct vu_blk b;
+
+    snprintf(file, sizeof(file), "--blk-file=%s", path);
+    if (!eq_int(vu_blk_open(&b, &o), 0, "a driver without flushes"))
+        return;
+    ok(vu_has_feature(b.vu, VIRTIO_BLK_F_CONFIG_WCE), "but with the choice of the cache mode");
+    eq_int(b.config.wce, 0, "finds the cache off");
     eq_int(vu_blk_close(&b), 0, "close");
 }
 
@@ -467,6 +545,7 @@ test_engine(void)
     eq_int(vu_blk_close(&b), 0, "close");
     test_malformed(path);
     test_read_only(path);
+    test_resize(path);
     test_kill(path);
 }
 
@@ -482,5 +561,6 @@ main(void)
     engine = "auto";
     test_engine();
     test_old_driver(bt_file("old", DISK, 1));
+    test_no_flush(bt_file("no-flush", DISK, 1));
     return tap_done();
 }
