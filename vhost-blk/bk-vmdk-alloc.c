@@ -10,6 +10,8 @@
  * disk counts as well: an entry without its data reads as zeros (the grain is
  * new room of the file), which is what was there before, unless there is a
  * parent.  With one, the data is therefore synced before the entries are written.
+ * An entry behind the end of the file would be wrong in any case, so the file
+ * grows in large steps, which are synced, and is cut when the image is closed.
  *
  * One allocation runs at a time in an image.
  */
@@ -24,6 +26,8 @@
 #include "mb-endian.h"
 
 #include "bk-vmdk-priv.h"
+
+#define ROOM (UINT64_C(64) << 20) /* a hole in the file until it is used */
 
 static const uint8_t zeros[64u << 10];
 
@@ -142,6 +146,33 @@ count_new(const struct vmdk_extent *x, uint64_t first, uint64_t end)
     return n;
 }
 
+/* Make the file so long, on the disk too. */
+static int
+make_room(struct vmdk_extent *x, uint64_t end)
+{
+    uint64_t size = MB_MAX(end + ROOM, x->file->size);
+
+    if (end <= x->room_end)
+        return 0;
+    if (ftruncate(x->file->fd, (off_t)size) < 0) {
+        size = MB_MAX(end, x->file->size);
+        if (errno != EFBIG || ftruncate(x->file->fd, (off_t)size) < 0)
+            return -errno;
+    }
+    if (fdatasync(x->file->fd) < 0)
+        return -errno;
+    x->room_end = size;
+    return 0;
+}
+
+void
+vmdk_cut_room(struct vmdk_extent *x)
+{
+    /* Should it fail, the hole stays. */
+    if (x->room_end > x->alloc_end && ftruncate(x->file->fd, (off_t)x->alloc_end) == 0)
+        x->room_end = x->alloc_end;
+}
+
 /* Allocate n grains from first on and fill them: [at, at + len) of the extent from the segments, the rest with what
  * was there before. Under the lock. */
 static int
@@ -156,9 +187,7 @@ write_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, 
 
     if ((host + bytes) >> 9 >= VMDK_GTE_BAD)
         return -ENOSPC;
-    /* The file has all of the grain, as others expect. */
-    if (tail > 0)
-        rc = pwrite_all(x->file->fd, zeros, 1, host + bytes - 1);
+    rc = make_room(x, host + bytes);
     if (rc == 0 && !zero_head)
         rc = copy_up(v, x->file, x->start + begin, head, host);
     if (rc == 0)
@@ -167,11 +196,13 @@ write_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, 
         rc = copy_up(v, x->file, x->start + at + len, tail, host + head + len);
     if (rc < 0)
         return rc;
-    bk_file_dirtied(x->file);
     if (v->parent && fdatasync(x->file->fd) < 0)
         return -errno;
     x->alloc_end = host + bytes;
-    return publish(x, first, n, host);
+    rc = publish(x, first, n, host);
+    /* Not before the entries are there: a flush that runs meanwhile does not cover them. */
+    bk_file_dirtied(x->file);
+    return rc;
 }
 
 /* One stretch at the beginning of the range; how much of it is done. */

@@ -308,6 +308,7 @@ void
 vmdk_free(struct vmdk *v)
 {
     for (unsigned i = 0; i < v->n_extents; i++) {
+        vmdk_cut_room(&v->extents[i]);
         free(v->extents[i].gte);
         free(v->extents[i].gt);
         free(v->extents[i].rgt);

@@ -68,6 +68,7 @@ struct vmdk_extent {
     uint32_t *gt, *rgt;                 /* sectors of the tables and their copies; rgt may be NULL */
     bool zero_grains, compressed, markers;
     uint64_t alloc_end;                 /* bytes: where the next grain goes. Under the lock */
+    uint64_t room_end;                  /* bytes: the file was made so long, on the disk too. Under the lock */
     struct bk_unpacked unpacked;        /* compressed grains, by their offset in the file */
 };
 
@@ -131,6 +132,9 @@ int vmdk_inflate(const struct vmdk_place *p, bool only_ready, const struct iovec
  * were by others meanwhile. Blocks. 0 or -errno. (bk-vmdk-alloc.c) */
 int vmdk_write_new(struct vmdk *v, const struct iovec *iov, unsigned n_iov, uint64_t offset, uint64_t len,
                    bool dsync) MB_MUST_CHECK;
+
+/* The image is closed: give the room back that was not used. (bk-vmdk-alloc.c) */
+void vmdk_cut_room(struct vmdk_extent *x);
 
 extern const struct bk_image_ops vmdk_ops;
 void vmdk_free(struct vmdk *v);

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mb-cleanup.h"
 #include "mb-endian.h"
@@ -146,6 +147,20 @@ judge(const struct vmdk_extent *x, const struct header *h, uint32_t sector)
     return sector;
 }
 
+/* Where header, directories and tables end. */
+static uint64_t
+metadata_end(const struct vmdk_extent *x, const struct header *h, uint64_t n_tables)
+{
+    uint64_t end = MB_MAX(h->gd * BK_SECTOR, x->rgt ? h->rgd * BK_SECTOR : 0) + n_tables * 4;
+
+    for (uint64_t t = 0; t < n_tables; t++) {
+        uint32_t last = MB_MAX(x->gt[t], x->rgt ? x->rgt[t] : 0);
+
+        end = MB_MAX(end, (uint64_t)last * BK_SECTOR + VMDK_GTES * 4);
+    }
+    return h->overhead < x->file->size / BK_SECTOR ? MB_MAX(end, h->overhead * BK_SECTOR) : end;
+}
+
 static int
 read_tables(struct vmdk_extent *x, const struct header *h, uint64_t n_tables, struct bk_err *err)
 {
@@ -155,6 +170,7 @@ read_tables(struct vmdk_extent *x, const struct header *h, uint64_t n_tables, st
     x->gte = calloc(n_tables * VMDK_GTES, sizeof(*x->gte));
     if (!x->gte)
         return bk_fail(err, -ENOMEM, "\"%s\": out of memory", x->file->path);
+    x->alloc_end = metadata_end(x, h, n_tables);
     for (uint64_t t = 0; t < n_tables; t++) {
         if (x->gt[t] == 0)
             continue;
@@ -168,8 +184,10 @@ read_tables(struct vmdk_extent *x, const struct header *h, uint64_t n_tables, st
                 x->alloc_end = MB_MAX(x->alloc_end, (uint64_t)sector * BK_SECTOR + grain_bytes);
         }
     }
-    /* Grains are where they were put, also when the file did not get as long before a power cut. */
-    x->alloc_end = MB_MAX(x->alloc_end, x->file->size);
+    /* What is behind the last grain is somebody's, unless it is a hole: room that was not used before a crash. */
+    if (x->alloc_end < x->file->size &&
+        (lseek(x->file->fd, (off_t)x->alloc_end, SEEK_DATA) >= 0 || errno != ENXIO))
+        x->alloc_end = x->file->size;
     return mb_round_up(x->alloc_end, grain_bytes, &x->alloc_end) ? 0 : bad(x, err, "size of the file");
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A power cut at any moment.  The system calls that change the image are
+ * A power cut at any moment, for qcow2 and VMDK images.  The system calls that change the image are
  * recorded while a random workload runs.  Then, for many moments, an image is
  * made that has everything up to the last fdatasync before the moment, and of
  * what came after it some sectors and not others.  qemu-img check must find
@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 
 #include "bk-qcow2.h"
+#include "bk-vmdk.h"
 #include "blk-test.h"
 #include "mb-endian.h"
 
@@ -28,7 +29,7 @@
 #define DISK (4u << 20)
 #define UNITS (DISK / UNIT)
 #define MAX_EVENTS 20000u
-#define MAX_IMAGE (64u << 20)
+#define MAX_IMAGE (160u << 20)
 #define MAX_WRITES 20000u
 #define BATCH 6u
 #define ROUNDS 70u
@@ -44,6 +45,7 @@ struct event {
     uint8_t *data;
 };
 
+static const char *format;              /* of the image: qcow2, vmdk */
 static struct event events[MAX_EVENTS];
 static unsigned n_events;
 static int recorded_fd = -1;
@@ -69,11 +71,16 @@ record(int type, uint64_t offset, uint64_t len, const struct iovec *iov, int n_i
     n_events++;
 }
 
+static struct bk_file *amid; /* flushed before each small write */
+
 /* These take the place of libc's for the whole program. */
 ssize_t
 pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
 {
     ssize_t rc;
+
+    if (amid && iov[0].iov_len < 512 && bk_file_sync(amid) < 0)
+        abort();
 
     pthread_mutex_lock(&recorder);
     rc = syscall(SYS_pwritev2, fd, iov, (long)n, (long)offset, 0L, (long)flags);
@@ -81,6 +88,12 @@ pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
         record(WRITE, (uint64_t)offset, (uint64_t)rc, iov, n);
     pthread_mutex_unlock(&recorder);
     return rc;
+}
+
+ssize_t
+pwritev(int fd, const struct iovec *iov, int n, off_t offset)
+{
+    return pwritev2(fd, iov, n, offset, 0);
 }
 
 ssize_t
@@ -220,6 +233,14 @@ run_round(struct bt *t, struct bk_image *image)
 }
 
 /* How an image is opened for writing. */
+static int
+open_image(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
+{
+    if (strcmp(format, "vmdk") == 0)
+        return bk_vmdk_open(path, read_only, image, err);
+    return bk_qcow2_open(path, read_only, eager, image, err);
+}
+
 enum mode { LAZY, EAGER, JOURNAL };
 
 static struct bk_image *lives[ROUNDS]; /* those that were killed are never freed */
@@ -239,7 +260,7 @@ open_life(const char *path, enum mode mode)
             abort();
     }
     rc = mode == JOURNAL ? bk_qcow2_open_journaled(path, journal, &image, &err)
-                         : bk_qcow2_open(path, false, mode == EAGER, &image, &err);
+                         : open_image(path, false, mode == EAGER, &image, &err);
     if (rc < 0) {
         tap_diag("%s", err.text);
         return NULL;
@@ -298,16 +319,28 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
 struct disk {
     uint8_t *data;
     uint64_t size;
+    uint64_t used;         /* what comes behind is zeros */
 };
 
 static void
-grow(struct disk *d, uint64_t size)
+resize(struct disk *d, uint64_t size)
 {
     if (size > MAX_IMAGE)
         abort();
-    if (size > d->size)
-        memset(d->data + d->size, 0, size - d->size);
+    if (size < d->used) {
+        memset(d->data + size, 0, d->used - size);
+        d->used = size;
+    }
     d->size = size;
+}
+
+static void
+copy_disk(struct disk *to, const struct disk *from)
+{
+    resize(to, from->used);
+    memcpy(to->data, from->data, from->used);
+    to->size = from->size;
+    to->used = from->used;
 }
 
 /* Apply the event, or with torn only some sectors of it. */
@@ -315,17 +348,19 @@ static void
 apply(struct disk *d, const struct event *e, bool torn)
 {
     if (e->type == RESIZE)
-        grow(d, e->offset);
+        resize(d, e->offset);
     for (uint64_t at = 0; at < e->len && (e->type == WRITE || e->type == PUNCH);) {
         uint64_t n = MB_MIN(512 - (e->offset + at) % 512, e->len - at), end = e->offset + at + n;
 
         if (!torn || pick(2)) {
             if (end > d->size && e->type == WRITE)
-                grow(d, end);
-            if (e->type == WRITE)
+                resize(d, end);
+            if (e->type == WRITE) {
                 memcpy(d->data + e->offset + at, e->data + at, n);
-            else if (e->offset + at < d->size)
+                d->used = MB_MAX(d->used, end);
+            } else if (e->offset + at < d->size) {
                 memset(d->data + e->offset + at, 0, MB_MIN(end, d->size) - (e->offset + at));
+            }
         }
         at += n;
     }
@@ -367,7 +402,7 @@ wrong_sectors(const char *path, unsigned c)
     unsigned wrong = 0;
     struct bt t;
 
-    if (bk_qcow2_open(path, true, false, &image, &err) < 0) {
+    if (open_image(path, true, false, &image, &err) < 0) {
         tap_diag("%s", err.text);
         return UNITS;
     }
@@ -396,9 +431,9 @@ is_sound(const struct disk *d, unsigned c)
 
     snprintf(path, sizeof(path), "%s/cut", bt_dir);
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    written = fd >= 0 && write(fd, d->data, d->size) == (ssize_t)d->size;
+    written = fd >= 0 && write(fd, d->data, d->used) == (ssize_t)d->used && ftruncate(fd, (off_t)d->size) == 0;
     close(fd);
-    snprintf(command, sizeof(command), "qemu-img check -f qcow2 %s >%s/check 2>&1", path, bt_dir);
+    snprintf(command, sizeof(command), "qemu-img check -f %s %s >%s/check 2>&1", format, path, bt_dir);
     status = written ? system(command) : -1;
     if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3)) {
         tap_diag("event %u: qemu-img check ends with %d", c, status);
@@ -417,8 +452,7 @@ cut(const struct disk *durable, struct disk *d, unsigned s, unsigned c)
     unsigned bad = 0;
 
     for (unsigned way = 0; way < 3; way++) {
-        d->size = durable->size;
-        memcpy(d->data, durable->data, durable->size);
+        copy_disk(d, durable);
         for (unsigned i = s; i < c; i++) {
             if (way == 0 || (way == 1 && pick(2)))
                 apply(d, &events[i], false);
@@ -463,15 +497,15 @@ load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
 static void
 scenario(const char *name, enum mode mode, const char *commands)
 {
-    struct disk durable = {malloc(MAX_IMAGE), 0}, d = {malloc(MAX_IMAGE), 0};
+    struct disk durable = {.data = calloc(1, MAX_IMAGE)}, d = {.data = calloc(1, MAX_IMAGE)};
     char line[1000], path[100];
     struct bk_image *image;
     uint64_t size;
     unsigned bad;
 
     snprintf(line, sizeof(line),
-             "cd %s && rm -f image && { %s; } >log 2>&1 && qemu-img convert -f qcow2 -O raw image raw",
-             bt_dir, commands);
+             "cd %s && rm -f image && { %s; } >log 2>&1 && qemu-img convert -f %s -O raw image raw",
+             bt_dir, commands, format);
     if (system(line) != 0) {
         ok(false, "%s: made", name);
         return;
@@ -480,6 +514,7 @@ scenario(const char *name, enum mode mode, const char *commands)
     load(path, initial, DISK, &size);
     snprintf(path, sizeof(path), "%s/image", bt_dir);
     load(path, durable.data, MAX_IMAGE, &durable.size);
+    durable.used = durable.size;
     recorded_fd = -1;
     mb_close(mb_steal_fd(&journal));
     image = open_life(path, mode);
@@ -496,6 +531,40 @@ scenario(const char *name, enum mode mode, const char *commands)
     free(d.data);
 }
 
+/* A flush that comes between the data of a new grain and its entry does not cover the entry: the next one must. */
+static void
+flush_amid_allocation(void)
+{
+    static uint8_t buf[UNIT];
+    struct bt_io b = {.io = {.len = 0}};
+    char line[300], path[100];
+    struct bk_image *image;
+    struct bk_err err;
+    struct bt t;
+
+    snprintf(line, sizeof(line), "cd %s && rm -f image && qemu-img create -q -f vmdk image 4M", bt_dir);
+    snprintf(path, sizeof(path), "%s/image", bt_dir);
+    if (system(line) != 0 || open_image(path, false, false, &image, &err) < 0) {
+        ok(false, "an empty VMDK");
+        return;
+    }
+    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0)
+        abort();
+    n_events = 0;
+    recorded_fd = image->files[0]->fd;
+    eq_int(bt_rw(&t, image, true, 0, buf, UNIT, UNIT), 0, "a first write");
+    amid = image->files[0];
+    eq_int(bt_rw(&t, image, true, 1u << 20, buf, UNIT, UNIT), 0, "an allocation with a flush amid");
+    amid = NULL;
+    eq_int(bt_run(&t, image, bk_image_flush, &b), 0, "a flush after it");
+    eq_int(events[n_events - 1].type, SYNC, "reaches the disk, as there is an entry to bring there");
+    recorded_fd = -1;
+    bt_close(&t);
+    bk_image_close(image);
+    for (unsigned i = 0; i < n_events; i++)
+        free(events[i].data);
+}
+
 int
 main(void)
 {
@@ -505,6 +574,7 @@ main(void)
     }
     bt_make_dir();
     seed = getenv("MSB_TEST_SEED") ? strtoull(getenv("MSB_TEST_SEED"), NULL, 10) : 1;
+    format = "qcow2";
     scenario("empty", LAZY, "qemu-img create -f qcow2 image 4M");
     scenario("empty, journal", JOURNAL, "qemu-img create -f qcow2 image 4M");
     scenario("clusters of 4 KiB, eager", EAGER, "qemu-img create -f qcow2 -o cluster_size=4k image 4M");
@@ -525,5 +595,13 @@ main(void)
     scenario("with a snapshot, journal", JOURNAL,
              "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
              "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
+    format = "vmdk";
+    scenario("VMDK, empty", LAZY, "qemu-img create -f vmdk image 4M");
+    scenario("VMDK, half written", LAZY,
+             "qemu-img create -f vmdk image 4M && qemu-io -f vmdk -c 'write -P 1 1M 2M' image");
+    scenario("VMDK, over a parent", LAZY,
+             "qemu-img create -f vmdk base.vmdk 4M && qemu-io -f vmdk -c 'write -P 1 0 3M' base.vmdk && "
+             "qemu-img create -f vmdk -b base.vmdk -F vmdk image");
+    flush_amid_allocation();
     return tap_done();
 }
