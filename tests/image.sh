@@ -285,6 +285,7 @@ if command -v python3 >/dev/null; then
         [ "$(sed -n 's|^usr/share/doc/big ||p' tree.linked)" = "$(sed -n 's|^usr/share/again ||p' tree.linked)" ] &&
         grep -q '^usr/share/again 100644 1000:2000 .* links=2 size=300000 ' tree.linked
     ok "a hard link to a file of the layer below" $?
+    new_home
     link_layer link.tar usr/share/again etc/passwd etc/.wh.passwd
     layout hidden hidden:1 one.tar link.tar
     refused "not to one that the layer takes away" "entry 'usr/share/again': a hard link to 'etc/passwd'" msb load hidden

@@ -56,7 +56,8 @@ msb_platform_parse(const char *text, GError **error)
         return g_steal_pointer(&platform);
     }
     if (n < 2 || n > 3 || !*parts[0] || !*parts[1] || (n == 3 && !*parts[2])) {
-        msb_error_set(error, MSB_ERROR_INVALID, "platform '%s' is not OS/ARCHITECTURE[/VARIANT], as in linux/arm64", text);
+        msb_error_set(error, MSB_ERROR_INVALID, "platform '%s' is not OS/ARCHITECTURE[/VARIANT], as in linux/arm64",
+                      text);
         return NULL;
     }
     platform->os = g_strdup(parts[0]);

@@ -22,8 +22,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbPlatform, msb_platform_free)
 char *msb_platform_to_string(const MsbPlatform *platform);
 
 #define MSB_PLATFORM_NO_MATCH G_MAXUINT
-/* How well an image for os/architecture/variant (any may be NULL) suits: 0 best, more worse, or NO_MATCH. An image for an
- * older variant suits, one for a newer does not. */
+/* How well an image for os/architecture/variant (any may be NULL) suits: 0 best, more worse, or NO_MATCH. An image for
+ * an older variant suits, one for a newer does not. */
 guint msb_platform_rank(const MsbPlatform *platform, const char *os, const char *architecture, const char *variant);
 
 G_END_DECLS

@@ -246,11 +246,12 @@ finish(Pull *pull, GError **error)
         : msb_reference_to_string(reference);
     const char *references[] = { name, NULL };
     const char *digests[] = { pull->image.manifest_digest, NULL };
+    const MsbResolved *image = &pull->image;
 
-    return msb_store_add_blob(pull->store, g_bytes_get_data(pull->image.config_bytes, NULL),
-                              g_bytes_get_size(pull->image.config_bytes), pull->image.manifest->config->digest, error) &&
-           msb_store_add_blob(pull->store, g_bytes_get_data(pull->image.manifest_bytes, NULL),
-                              g_bytes_get_size(pull->image.manifest_bytes), pull->image.manifest_digest, error) &&
+    return msb_store_add_blob(pull->store, g_bytes_get_data(image->config_bytes, NULL),
+                              g_bytes_get_size(image->config_bytes), image->manifest->config->digest, error) &&
+           msb_store_add_blob(pull->store, g_bytes_get_data(image->manifest_bytes, NULL),
+                              g_bytes_get_size(image->manifest_bytes), image->manifest_digest, error) &&
            msb_store_tag(pull->store, references, digests, error);
 }
 

@@ -26,8 +26,8 @@
 #define RETRY_AFTER_MAX_MS 60000
 #define TOKEN_DEFAULT_SECONDS 60
 #define TOKEN_MARGIN_SECONDS 10
-/* Of one connection, for a blob, before it counts as no failure: else a server that sends a byte and breaks off would be
- * asked for ever. */
+/* Of one connection, for a blob, before it counts as no failure: else a server that sends a byte and breaks off would
+ * be asked for ever. */
 #define USEFUL_BYTES (64 * 1024)
 
 #define ACCEPT_MANIFESTS \
