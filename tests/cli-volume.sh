@@ -46,6 +46,30 @@ is "a number of inodes is a number" "$status" 2
 like "which the error says" "$err" "--inodes.*'x'"
 msb volume rm -q limited
 
+msb volume create --kind disk --size 64M db
+is "a disk" "$status" 0
+msb volume inspect db
+python3 -c 'import json, sys
+v = json.load(sys.stdin)
+assert v["kind"] == "disk" and v["capacity_bytes"] == 64 << 20 and v["used_bytes"] < 16 << 20, v' <<<"$out"
+verdict $? "inspect tells its size" "$out"
+e2fsck -fn "$MSB_HOME/volumes/db/disk.raw" >/dev/null 2>&1
+is "and its file system is whole" $? 0
+msb volume create --kind disk --size 64M db
+like "its name is taken" "$err" "there is a volume 'db' already"
+msb volume create --kind disk other
+is "a disk needs a size" "$status" 2
+msb volume create --size 64M other
+is "and a directory has none" "$status" 2
+msb volume create --kind disk --size 1K other
+is "one that is too small is refused" "$status" 1
+like "with the reason" "$err" "between 16 MiB"
+msb volume create --kind disk --size 64M --quota 8M other
+is "a disk has no quota" "$status" 2
+msb volume ls -q
+is "and nothing is left of these" "$(grep -c other <<<"$out")" 0
+msb volume rm -q db
+
 # A directory without metadata, made by other means.
 mkdir "$MSB_HOME/volumes/found"
 msb volume ls

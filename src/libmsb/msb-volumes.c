@@ -23,6 +23,7 @@ struct _MsbVolume {
     char *name;
     char *path;
     gboolean is_disk;
+    guint64 capacity;       /* of a disk */
     gint64 created;
     MsbQuota quota;
 };
@@ -62,6 +63,12 @@ msb_volume_get_kind(const MsbVolume *volume)
     return volume->is_disk ? "disk" : "dir";
 }
 
+guint64
+msb_volume_get_capacity(const MsbVolume *volume)
+{
+    return volume->capacity;
+}
+
 gint64
 msb_volume_get_created(const MsbVolume *volume)
 {
@@ -76,6 +83,15 @@ msb_volume_get_quota(const MsbVolume *volume)
 
 /* ---- finding -------------------------------------------------------------------------------- */
 
+static guint64
+disk_capacity(MsbHome *home, const char *name)
+{
+    g_autofree char *path = msb_volume_disk_path(home, name);
+    struct stat st;
+
+    return stat(path, &st) == 0 ? (guint64)st.st_size : 0;
+}
+
 /* Metadata that is damaged, or of a later version, leaves what the directory shows. */
 static MsbVolume *
 volume_new(MsbHome *home, const char *name)
@@ -88,6 +104,8 @@ volume_new(MsbHome *home, const char *name)
     volume->name = g_strdup(name);
     volume->path = msb_volume_dir(home, name);
     volume->is_disk = msb_volume_is_disk(home, name);
+    if (volume->is_disk)
+        volume->capacity = disk_capacity(home, name);
     if (object)
         volume->created = json_object_get_int_member_with_default(object, "created", 0);
     msb_volume_read_quota(home, name, &volume->quota, NULL);
@@ -142,22 +160,45 @@ msb_volume_list(MsbHome *home, GError **error)
     return g_steal_pointer(&list);
 }
 
+static gboolean
+check_free(MsbHome *home, const char *name, GError **error)
+{
+    g_autoptr(MsbVolume) taken = NULL;
+
+    if (!msb_name_validate("volume", name, error))
+        return FALSE;
+    taken = msb_volume_lookup(home, name, NULL);
+    return !taken || msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
+}
+
+/* What was just made, unless somebody else made it meanwhile. */
+static MsbVolume *
+made(MsbHome *home, const char *name, gboolean created, GError **error)
+{
+    if (created)
+        return volume_new(home, name);
+    msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
+    return NULL;
+}
+
 MsbVolume *
 msb_volume_create(MsbHome *home, const char *name, const MsbQuota *quota, GError **error)
 {
-    g_autoptr(MsbVolume) taken = NULL;
     gboolean created = FALSE;
 
-    if (!msb_name_validate("volume", name, error))
+    if (!check_free(home, name, error) || !msb_volume_ensure_dir(home, name, quota, &created, error))
         return NULL;
-    taken = msb_volume_lookup(home, name, NULL);
-    if (!taken && !msb_volume_ensure_dir(home, name, quota, &created, error))
+    return made(home, name, created, error);
+}
+
+MsbVolume *
+msb_volume_create_disk(MsbHome *home, const char *name, guint64 size, GError **error)
+{
+    gboolean created = FALSE;
+
+    if (!check_free(home, name, error) || !msb_volume_ensure_disk(home, name, size, &created, error))
         return NULL;
-    if (!created) {
-        msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
-        return NULL;
-    }
-    return volume_new(home, name);
+    return made(home, name, created, error);
 }
 
 /* ---- size ------------------------------------------------------------------------------------ */

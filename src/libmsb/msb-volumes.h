@@ -20,6 +20,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbVolume, msb_volume_unref)
 /* Make an empty directory volume, with a quota if that is not NULL. EXISTS if the name is taken, INVALID if it is
  * no name. */
 MsbVolume *msb_volume_create(MsbHome *home, const char *name, const MsbQuota *quota, GError **error);
+/* Make a disk volume, an empty ext4 of size bytes that takes what is written to it. EXISTS as above; INVALID if it is
+ * no name or the size is none that such a file system can have. */
+MsbVolume *msb_volume_create_disk(MsbHome *home, const char *name, guint64 size, GError **error);
 MsbVolume *msb_volume_lookup(MsbHome *home, const char *name, GError **error);
 /* All of them, the newest first (transfer full, element-type MsbVolume). */
 GPtrArray *msb_volume_list(MsbHome *home, GError **error);
@@ -27,6 +30,7 @@ GPtrArray *msb_volume_list(MsbHome *home, GError **error);
 const char *msb_volume_get_name(const MsbVolume *volume);
 const char *msb_volume_get_path(const MsbVolume *volume);       /* its directory, absolute */
 const char *msb_volume_get_kind(const MsbVolume *volume);       /* "dir" or "disk" */
+guint64 msb_volume_get_capacity(const MsbVolume *volume);       /* size of a disk, bytes; 0 = not a disk */
 gint64 msb_volume_get_created(const MsbVolume *volume);         /* microseconds since 1970; 0 = not known */
 const MsbQuota *msb_volume_get_quota(const MsbVolume *volume);  /* the volume's own */
 /* What it takes on the host's disk, counted now: allocated bytes and, if files is not NULL, files and

@@ -11,8 +11,10 @@
 #include "ui-table.h"
 
 static char *arg_stat_virt;
+static char *arg_kind;
 static guint arg_inodes;
 static guint64 arg_quota;
+static guint64 arg_size;
 static gboolean arg_quiet;
 static gboolean arg_read_only;
 
@@ -44,7 +46,8 @@ static gboolean
 create_one(MsbHome *home, const char *name, GError **error)
 {
     const MsbQuota quota = {.bytes = arg_quota, .inodes = arg_inodes};
-    g_autoptr(MsbVolume) volume = msb_volume_create(home, name, &quota, error);
+    g_autoptr(MsbVolume) volume = arg_size ? msb_volume_create_disk(home, name, arg_size, error)
+                                           : msb_volume_create(home, name, &quota, error);
 
     return volume != NULL;
 }
@@ -52,6 +55,20 @@ create_one(MsbHome *home, const char *name, GError **error)
 static int
 run_create(const CmdArgs *args)
 {
+    gboolean disk = g_strcmp0(arg_kind, "disk") == 0;
+
+    if (disk && !arg_size) {
+        ui_error(_("a disk has a size: --size"));
+        return CMD_EXIT_USAGE;
+    }
+    if (!disk && arg_size) {
+        ui_error(_("--size goes with --kind disk; the limit of a directory is --quota"));
+        return CMD_EXIT_USAGE;
+    }
+    if (disk && (arg_quota || arg_inodes)) {
+        ui_error(_("--quota and --inodes go with directories; a disk has its size"));
+        return CMD_EXIT_USAGE;
+    }
     return for_operands(args, create_one);
 }
 
@@ -62,6 +79,11 @@ static const CmdOption quiet_options[] = {
 };
 
 static const CmdOption create_options[] = {
+    {"kind", 0, CMD_OPTION_STRING, &arg_kind, NULL, N_("KIND"),
+     N_("dir, a directory (default), or disk, an image with an ext4 that one sandbox at a time writes"),
+     CMD_VALUE_WORDS, "dir disk"},
+    {"size", 0, CMD_OPTION_SIZE, &arg_size, NULL, N_("SIZE"), N_("size of a disk, allocated as it is used"),
+     CMD_VALUE_ANY, NULL},
     {"quota", 0, CMD_OPTION_SIZE, &arg_quota, NULL, N_("SIZE"),
      N_("what the files may take on the host, all together"), CMD_VALUE_ANY, NULL},
     {"inodes", 0, CMD_OPTION_UINT, &arg_inodes, NULL, N_("N"),
@@ -143,6 +165,8 @@ ls_members(JsonBuilder *b, gpointer volume)
     ui_json_string(b, "name", msb_volume_get_name(volume));
     ui_json_string(b, "kind", msb_volume_get_kind(volume));
     ui_json_int(b, "used_bytes", bytes);
+    if (msb_volume_get_capacity(volume))
+        ui_json_int(b, "capacity_bytes", (gint64)msb_volume_get_capacity(volume));
     if (quota->bytes)
         ui_json_int(b, "quota", (gint64)quota->bytes);
     if (quota->inodes)
