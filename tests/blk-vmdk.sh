@@ -70,6 +70,7 @@ cp below/base.vmdk keep
 serve --format=vmdk --blk-file=below/base.vmdk --num-queues=2
 qemu-img convert -f raw -O raw data model
 "$scribble" s model 9 1 >log 2>&1
+check $? 'a parent is written'
 stop
 refused middle.vmdk 'parentCID is' 'a parent that was written afterwards'
 mv keep below/base.vmdk
