@@ -26,6 +26,10 @@ MOCK = os.environ.get("MOCK_PROGRAM", BUILD + "/tests/unit/cli/mock-sandbox")
 DEADLINE = 60
 NAME = "mock"
 
+# Whoever runs the tests in the background of a script has SIGINT ignored, which all programs inherit, and what a
+# shell finds ignored it cannot trap.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 work = tempfile.mkdtemp(prefix="msb-session-")
 ENV = dict(os.environ, MSB_HOME=work + "/home", MSB_BUILDDIR=BUILD, MSB_SRCDIR=SOURCE, LC_ALL="C.UTF-8",
            TERM="vt220")
