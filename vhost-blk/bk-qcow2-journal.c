@@ -16,8 +16,9 @@
  * An empty file gets DEFAULT_RECORDS per half; one that has a size as many as fit.
  * A record is two words: the offset in the file (a multiple of 8) plus the stage
  * of a commit (enum qcow2_stage) that the table belongs to, and the value.  It
- * counts once the number of records in use says so.  A commit starts with the other half, and when it has
- * succeeded the first one is emptied: it is about what the file has.
+ * counts once the number of records in use says so.  A commit starts with the
+ * other half, and when it has succeeded the first one is emptied: it is about
+ * what the file has.
  *
  * Order.  A record is made when the table changes in memory, so what an entry
  * needs (counts, tables) was recorded before it, and its data was written

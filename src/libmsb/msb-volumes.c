@@ -161,6 +161,12 @@ msb_volume_list(MsbHome *home, GError **error)
 }
 
 static gboolean
+is_taken(const char *name, GError **error)
+{
+    return msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
+}
+
+static gboolean
 check_free(MsbHome *home, const char *name, GError **error)
 {
     g_autoptr(MsbVolume) taken = NULL;
@@ -168,17 +174,14 @@ check_free(MsbHome *home, const char *name, GError **error)
     if (!msb_name_validate("volume", name, error))
         return FALSE;
     taken = msb_volume_lookup(home, name, NULL);
-    return !taken || msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
+    return !taken || is_taken(name, error);
 }
 
 /* What was just made, unless somebody else made it meanwhile. */
 static MsbVolume *
 made(MsbHome *home, const char *name, gboolean created, GError **error)
 {
-    if (created)
-        return volume_new(home, name);
-    msb_error_set(error, MSB_ERROR_EXISTS, "there is a volume '%s' already", name);
-    return NULL;
+    return created || is_taken(name, error) ? volume_new(home, name) : NULL;
 }
 
 MsbVolume *

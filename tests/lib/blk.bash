@@ -18,22 +18,7 @@ cleanup() {
 trap cleanup EXIT
 cd "$work" || exit 99
 
-count=0
-failed=0
-check() { # check STATUS DESCRIPTION
-    count=$((count + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failed=$((failed + 1))
-        sed 's/^/# /' log 2>/dev/null
-    fi
-}
-skip() { # skip DESCRIPTION REASON
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
+. "${BASH_SOURCE[0]%/*}/tap.bash"
 # serve ARGS...: start the back-end and wait until it listens
 serve() {
     rm -f s

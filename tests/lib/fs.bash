@@ -22,22 +22,7 @@ stop() { # end whatever is served; its exit status
 trap 'stop; rm -rf "$work"' EXIT
 chmod 755 "$work"
 
-count=0
-failed=0
-check() { # check STATUS DESCRIPTION
-    count=$((count + 1))
-    if [ "$1" = 0 ]; then
-        echo "ok $count - $2"
-    else
-        echo "not ok $count - $2"
-        failed=$((failed + 1))
-        sed 's/^/# /' "$work/log" 2>/dev/null | head -n 40
-    fi
-}
-skip() { # skip DESCRIPTION REASON
-    count=$((count + 1))
-    echo "ok $count - $1 # SKIP $2"
-}
+. "${BASH_SOURCE[0]%/*}/tap.bash"
 skip_all() {
     echo "1..0 # SKIP $1"
     exit 0
