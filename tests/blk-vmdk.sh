@@ -57,6 +57,10 @@ rm -f split*.vmdk
 # ---- parents ---------------------------------------------------------------------------
 mkdir below
 convert data monolithicSparse below/base.vmdk
+# One CID in sixteen has fewer than eight digits, as QEMU writes them.
+python3 -c 'import re, sys
+f = open(sys.argv[1], "r+b"); head = f.read(65536)
+f.seek(re.search(rb"\nCID=[0-9a-f]{7,8}\n", head).start()); f.write(b"\nCID=1234567\n")' below/base.vmdk
 qemu-img create -q -f vmdk -b below/base.vmdk -F vmdk middle.vmdk >log 2>&1
 qemu-io -f vmdk -c 'write -P 33 1m 64k' -c 'write -P 34 5m 100k' middle.vmdk >log 2>&1
 same middle.vmdk 'a parent'

@@ -178,7 +178,8 @@ parse_line(const char *path, const char *text, struct cursor c, struct vmdk_desc
     if (starts_with(&c, "CID=")) {
         if (!parse_cid(&c, &d->cid))
             return bad(path, err, "CID");
-        d->cid_at = c.end - c.p == 8 ? (size_t)(c.p - text) : 0;
+        d->cid_at = (size_t)(c.p - text);
+        d->cid_digits = (int)(c.end - c.p);
     } else if (starts_with(&c, "parentCID=")) {
         if (!parse_cid(&c, &d->parent_cid))
             return bad(path, err, "parentCID");

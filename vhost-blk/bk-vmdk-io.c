@@ -105,11 +105,11 @@ start_change(struct bk_io *io, void (*step)(struct bk_io *io))
 {
     struct vmdk *v = vmdk_of(io->image);
     char digits[9];
-    struct iovec iov = {.iov_base = digits, .iov_len = 8};
+    struct iovec iov = {.iov_base = digits, .iov_len = (size_t)v->cid_digits};
 
     if (v->cid_file && !atomic_exchange(&v->changed, true)) {
-        snprintf(digits, sizeof(digits), "%08x", v->new_cid);
-        if (pwritev(v->cid_file->fd, &iov, 1, (off_t)v->cid_offset) != 8) {
+        snprintf(digits, sizeof(digits), "%0*x", v->cid_digits, v->new_cid);
+        if (pwritev(v->cid_file->fd, &iov, 1, (off_t)v->cid_offset) != v->cid_digits) {
             atomic_store(&v->changed, false);
             io->done(io, -EIO);
             return;

@@ -266,6 +266,7 @@ open_all(struct vmdk *v, const char *path, unsigned depth, struct bk_err *err)
     if (rc == 0)
         rc = list_files(v, err);
     v->cid = d.cid;
+    v->cid_digits = d.cid_digits;
     if (v->cid_offset && !v->image.read_only)
         v->cid_file = v->own[0];
     free(d.lines);
@@ -294,6 +295,11 @@ open_at_depth(const char *path, bool read_only, unsigned depth, struct bk_image 
     }
     /* All ones means "no parent". */
     v->new_cid &= ~UINT32_C(1);
+    /* In place: images made by QEMU have no leading zeros. */
+    if (v->cid_digits < 8)
+        v->new_cid &= (UINT32_C(1) << 4 * v->cid_digits) - 1;
+    if (v->new_cid == v->cid)
+        v->new_cid ^= 2;
     *image = &v->image;
     return 0;
 }

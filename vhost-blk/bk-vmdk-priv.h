@@ -37,7 +37,8 @@ struct vmdk_extent_line {
 
 struct vmdk_descriptor {
     uint32_t cid, parent_cid;
-    size_t cid_at;                      /* where the eight digits of the CID are; 0: not in this form */
+    size_t cid_at;                      /* where the digits of the CID are */
+    int cid_digits;                     /* 1 to 8; QEMU writes no leading zeros */
     char type[32];                      /* createType */
     char parent[1024];                  /* parentFileNameHint */
     struct vmdk_extent_line *lines;     /* calloc'ed, free() it */
@@ -81,6 +82,7 @@ struct vmdk {
     unsigned n_own;
     struct bk_file *cid_file;           /* where the CID is changed, at */
     uint64_t cid_offset;
+    int cid_digits;
     uint32_t cid, new_cid;
     atomic_bool changed;                /* since it was opened */
     pthread_mutex_t lock;
