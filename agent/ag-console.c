@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The serial line, for "virsh console": Enter starts a shell, its end brings the
- * invitation back.  While nobody has asked there is no process.
+ * invitation back.  While nobody has asked there is no process.  What is typed
+ * before the invitation is written is not thrown away: it answers it.
  */
 #include <config.h>
 
@@ -53,7 +54,6 @@ static void
 invite(struct ag_console *c)
 {
     set_sane(c->tty.fd);
-    tcflush(c->tty.fd, TCIFLUSH);
     (void)!write(c->tty.fd, invitation, sizeof(invitation) - 1);
     ag_watch_set(c->loop, &c->tty, EPOLLIN);
 }

@@ -276,6 +276,29 @@ ok $? "a shell on the console, with job control, again and again, until it power
 wait_qemu 20; ok $? "the machine went off by itself"
 wait "$driver_pid"
 
+# What is typed before the invitation stands there is an answer to it as well: it may be on its way already.
+start_qemu $layers $upper
+mkfifo "$work/events"
+"$driver" --connect="$work/agent.sock" --root=overlay: --layers=2 --wait-end > "$work/events" 2>&1 &
+driver_pid=$!
+python3 - "$work/serial.sock" "$work/events" > "$work/serial" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60)
+events = open(sys.argv[2], "rb", buffering=0)
+while not events.readline().startswith(b"ready "):
+    pass
+s.sendall(b"\n")
+seen = b""
+while b"# " not in seen:
+    seen += s.recv(4096)
+s.sendall(b"poweroff\n")
+while s.recv(4096):
+    pass
+PY
+ok $? "Enter that comes before the invitation brings a shell"
+wait_qemu 20; ok $? "which ends the machine"
+wait "$driver_pid"
+
 # ---- shares -------------------------------------------------------------------------
 
 share() { # share DIRECTORY [OPTION...]: virtiofsd for it at $work/fs.sock
