@@ -10,8 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "msb-config.h"
 #include "msb-connection.h"
 #include "msb-error.h"
+
+#define TIMEOUT_MS 60000u
 
 struct _MsbConnection {
     gatomicrefcount refs;
@@ -99,6 +102,97 @@ msb_connection_open(GError **error)
     connection->conn = conn;
     connection->uri = g_strdup(uri);
     return connection;
+}
+
+/* ---- with a deadline ------------------------------------------------------------------------- */
+
+/* Between the one who waits and the thread that opens; the last of them frees it. */
+typedef struct {
+    gatomicrefcount refs;
+    GMutex mutex;
+    GCond changed;
+    gboolean done;
+    MsbConnection *connection;
+    GError *error;
+} Opening;
+
+static void
+opening_unref(Opening *o)
+{
+    if (!g_atomic_ref_count_dec(&o->refs))
+        return;
+    g_clear_pointer(&o->connection, msb_connection_unref);
+    g_clear_error(&o->error);
+    g_cond_clear(&o->changed);
+    g_mutex_clear(&o->mutex);
+    g_free(o);
+}
+
+static gpointer
+open_in_thread(gpointer data)
+{
+    Opening *o = data;
+    g_autoptr(GError) error = NULL;
+    MsbConnection *connection = msb_connection_open(&error);
+
+    g_mutex_lock(&o->mutex);
+    o->connection = connection;
+    o->error = g_steal_pointer(&error);
+    o->done = TRUE;
+    g_cond_signal(&o->changed);
+    g_mutex_unlock(&o->mutex);
+    opening_unref(o);
+    return NULL;
+}
+
+static guint
+timeout_ms(void)
+{
+    const char *env = g_getenv("MSB_LIBVIRT_TIMEOUT");
+    guint64 ms;
+
+    return env && *env && msb_parse_duration(env, &ms, NULL) && ms > 0 ? (guint)MIN(ms, G_MAXINT) : TIMEOUT_MS;
+}
+
+/* What libvirt calls a connection that died is one that missed several messages. */
+static void
+keep_alive(MsbConnection *connection, guint ms)
+{
+    (void)virConnectSetKeepAlive(connection->conn, (int)MAX(ms / 4000, 1), 3);
+}
+
+MsbConnection *
+msb_connection_open_bounded(GError **error)
+{
+    guint ms = timeout_ms();
+    gint64 deadline = g_get_monotonic_time() + (gint64)ms * 1000;
+    g_autoptr(MsbConnection) connection = NULL;
+    Opening *o = g_new0(Opening, 1);
+    gboolean done;
+
+    /* libvirt's own deadlines need an event loop, though not one that runs. */
+    msb_connection_enable_events();
+    g_atomic_ref_count_init(&o->refs);
+    g_atomic_ref_count_inc(&o->refs);
+    g_mutex_init(&o->mutex);
+    g_cond_init(&o->changed);
+    g_thread_unref(g_thread_new("libvirt", open_in_thread, o));
+    g_mutex_lock(&o->mutex);
+    while (!o->done && g_cond_wait_until(&o->changed, &o->mutex, deadline))
+        ;
+    done = o->done;
+    connection = g_steal_pointer(&o->connection);
+    if (o->error)
+        g_propagate_error(error, g_steal_pointer(&o->error));
+    g_mutex_unlock(&o->mutex);
+    opening_unref(o);
+    if (connection)
+        keep_alive(connection, ms);
+    else if (!done)
+        msb_error_set(error, MSB_ERROR_HYPERVISOR,
+                      "libvirt at '%s' does not answer within %.3g s; does its daemon hang (libvirtd, virtqemud)? End "
+                      "it, and it is started again", msb_connection_default_uri(), ms / 1000.0);
+    return g_steal_pointer(&connection);
 }
 
 MsbConnection *

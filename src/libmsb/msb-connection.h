@@ -18,8 +18,12 @@ const char *msb_connection_default_uri(void);
 /* Dispatch libvirt's events from the default main context. Call once, before the first open, in programs
  * that watch domains. */
 void msb_connection_enable_events(void);
-/* Open. HYPERVISOR with the URI and what to do when libvirt cannot be reached. */
+/* Open. HYPERVISOR with the URI and what to do when libvirt cannot be reached.  A daemon that hangs is waited for,
+ * for ever, here and in all that uses the connection: for threads that nobody waits for. */
 MsbConnection *msb_connection_open(GError **error);
+/* Open for a command: HYPERVISOR also if libvirt does not answer within MSB_LIBVIRT_TIMEOUT (a duration in the
+ * environment, by default 60 s).  What uses the connection fails, too, once libvirt has been silent for so long. */
+MsbConnection *msb_connection_open_bounded(GError **error);
 MsbConnection *msb_connection_ref(MsbConnection *connection);
 void msb_connection_unref(MsbConnection *connection);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(MsbConnection, msb_connection_unref)

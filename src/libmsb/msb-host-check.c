@@ -215,7 +215,7 @@ static void
 check_libvirt(GPtrArray *list)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(MsbConnection) connection = msb_connection_open(&error);
+    g_autoptr(MsbConnection) connection = msb_connection_open_bounded(&error);
     g_autofree char *version = NULL;
     g_autofree char *qemu = NULL;
     char *capabilities;

@@ -89,7 +89,7 @@ remove_locked(MsbHome *home, const char *name, gboolean force, GError **error)
     g_autoptr(GError) local = NULL;
 
     if (may_have_domain(home, name)) {
-        connection = msb_connection_open(&local);
+        connection = msb_connection_open_bounded(&local);
         if (!connection && !force)
             return msb_error_set(error, MSB_ERROR_HYPERVISOR, "cannot remove sandbox '%s' from libvirt: %s; --force "
                                  "removes it here alone", name, local->message);
@@ -190,7 +190,7 @@ reap_locked(MsbHome *home, const char *name, GError **error)
     /* Its first act is the status: without one it had not begun anything. */
     if (!msb_run_status_load(home, name, &status, &local) && g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND))
         return msb_run_remove(home, name, error);
-    connection = msb_connection_open(error);
+    connection = msb_connection_open_bounded(error);
     if (!connection || !drop_domain(home, name, connection, FALSE, error) || !note_end(home, name, error))
         return FALSE;
     if (is_ephemeral(home, name, &created) && !msb_sandbox_discard(home, name, connection, error))

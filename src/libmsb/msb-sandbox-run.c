@@ -30,8 +30,8 @@
 #define BOOT_TIMEOUT_KVM_MS 60000u
 /* The supervisor keeps the deadline itself and then cleans up: it gets so much longer to say so. */
 #define SUPERVISOR_SLACK_MS 30000
-/* A stop that is past its grace ends the machine by force; that takes at most so long. */
-#define STOP_SLACK_MS 20000
+/* A stop that is past its grace ends the machine by force; that takes at most so long, also when libvirt hangs. */
+#define STOP_SLACK_MS 45000
 #define LOCK_SLACK_MS 10000
 #define READY_FD 3
 #define READY_MAX_BYTES 65536
@@ -252,7 +252,7 @@ end_by_force(MsbSandbox *sandbox, GError **error)
         if (pidfd >= 0 && msb_sandbox_is_supervised(sandbox->home, sandbox->name))
             (void)pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
     }
-    connection = msb_connection_open(error);
+    connection = msb_connection_open_bounded(error);
     if (!connection)
         return FALSE;
     domain = msb_domain_lookup(connection, uuid, NULL);
