@@ -4,13 +4,19 @@
  * of the state directory and the sandbox's name, so that nothing here can touch
  * a machine that happens to have the same name.
  *
- * The watch owns no reference; msb_domain_unwatch() and the last unref take it
- * down, after which no event is delivered.
+ * libvirt's callbacks own a part of the watch each, not the domain, whose last
+ * unref takes them down from whatever thread it happens in.
  */
 #include <config.h>
 
 #include <libvirt/virterror.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
+
+#include "mb-cleanup.h"
+#include "mb-parse.h"
 
 #include "msb-domain.h"
 #include "msb-error.h"
@@ -18,12 +24,17 @@
 /* virtlogd keeps three by default. */
 #define MAX_ROTATED_LOGS 10
 
+typedef struct {
+    gatomicrefcount refs;
+    MsbDomainEventFunc func;    /* NULL = silenced; from then on the main context's alone */
+    gpointer data;
+} Watch;
+
 struct _MsbDomain {
     gatomicrefcount refs;
     MsbConnection *connection;
     virDomainPtr dom;
-    MsbDomainEventFunc func;
-    gpointer data;
+    Watch *watch;
     int lifecycle_id;       /* libvirt callback ids, -1 = none */
     gboolean close_registered;
 };
@@ -94,12 +105,14 @@ msb_domain_ref(MsbDomain *domain)
     return domain;
 }
 
+static void unwatch(MsbDomain *domain);
+
 void
 msb_domain_unref(MsbDomain *domain)
 {
     if (!domain || !g_atomic_ref_count_dec(&domain->refs))
         return;
-    msb_domain_unwatch(domain);
+    unwatch(domain);
     virDomainFree(domain->dom);
     msb_connection_unref(domain->connection);
     g_free(domain);
@@ -181,16 +194,82 @@ msb_domain_undefine(MsbDomain *domain, GError **error)
     return TRUE;
 }
 
+/* ---- the process --------------------------------------------------------------------------- */
+
+/* Where libvirt writes down QEMU's process id (transfer full), or NULL. */
+static char *
+pid_file(const MsbDomain *domain)
+{
+    const char *uri = msb_connection_get_uri(domain->connection);
+    g_autofree char *file = g_strconcat(msb_domain_get_name(domain), ".pid", NULL);
+
+    if (g_str_has_prefix(uri, "qemu:///system"))
+        return g_build_filename("/run/libvirt/qemu", file, NULL);
+    if (g_str_has_prefix(uri, "qemu:///session"))
+        return g_build_filename(g_get_user_runtime_dir(), "libvirt", "qemu", "run", file, NULL);
+    return NULL;
+}
+
+/* TRUE if the process's command line has "-uuid" and then uuid. */
+static gboolean
+is_qemu_of(guint32 pid, const char *uuid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%u/cmdline", pid), *text = NULL;
+    gboolean is_next = FALSE;
+    gsize len;
+
+    if (!g_file_get_contents(path, &text, &len, NULL))
+        return FALSE;
+    for (const char *arg = text; arg < text + len; arg += strlen(arg) + 1) {
+        if (is_next)
+            return g_ascii_strcasecmp(arg, uuid) == 0;
+        is_next = g_str_equal(arg, "-uuid");
+    }
+    return FALSE;
+}
+
+int
+msb_domain_open_process(MsbDomain *domain)
+{
+    g_autofree char *path = pid_file(domain), *text = NULL;
+    char uuid[VIR_UUID_STRING_BUFLEN];
+    struct pollfd pfd = { .events = POLLIN };
+    mb_autofd int fd = -1;
+    guint32 pid;
+
+    if (!path || virDomainGetUUIDString(domain->dom, uuid) < 0 || !g_file_get_contents(path, &text, NULL, NULL) ||
+        mb_parse_u32(g_strchomp(text), &pid) < 0 || pid == 0)
+        return -1;
+    pfd.fd = fd = pidfd_open((pid_t)pid, 0);
+    /* The file may be an old one.  What was looked at is what the descriptor is of if that has not ended since. */
+    if (fd < 0 || !is_qemu_of(pid, uuid) || poll(&pfd, 1, 0) != 0)
+        return -1;
+    return mb_steal_fd(&fd);
+}
+
 /* ---- events ---------------------------------------------------------------------------- */
 
-static void
-deliver(MsbDomain *domain, MsbDomainEvent event)
+static Watch *
+watch_ref(Watch *watch)
 {
-    if (!domain->func)
-        return;
-    msb_domain_ref(domain);
-    domain->func(domain, event, domain->data);
-    msb_domain_unref(domain);
+    g_atomic_ref_count_inc(&watch->refs);
+    return watch;
+}
+
+static void
+watch_unref(void *data)
+{
+    Watch *watch = data;
+
+    if (g_atomic_ref_count_dec(&watch->refs))
+        g_free(watch);
+}
+
+static void
+deliver(const Watch *watch, MsbDomainEvent event)
+{
+    if (watch->func)
+        watch->func(event, watch->data);
 }
 
 static MsbDomainEvent
@@ -208,20 +287,19 @@ stopped_event(int detail)
     }
 }
 
+/* From the main context, where libvirt's events are dispatched. */
 static int
 on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *data)
 {
-    MsbDomain *domain = data;
-
     switch (event) {
     case VIR_DOMAIN_EVENT_STARTED:
-        deliver(domain, MSB_DOMAIN_STARTED);
+        deliver(data, MSB_DOMAIN_STARTED);
         break;
     case VIR_DOMAIN_EVENT_STOPPED:
-        deliver(domain, stopped_event(detail));
+        deliver(data, stopped_event(detail));
         break;
     case VIR_DOMAIN_EVENT_CRASHED:
-        deliver(domain, MSB_DOMAIN_PANICKED);
+        deliver(data, MSB_DOMAIN_PANICKED);
         break;
     default:
         break;
@@ -229,11 +307,19 @@ on_lifecycle(virConnectPtr conn, virDomainPtr dom, int event, int detail, void *
     return 0;
 }
 
+static gboolean
+deliver_loss(gpointer data)
+{
+    deliver(data, MSB_DOMAIN_CONNECTION_LOST);
+    return G_SOURCE_REMOVE;
+}
+
+/* From whatever thread notices it: one that waits for an answer, or the main context's. */
 static void
 on_close(virConnectPtr conn, int reason, void *data)
 {
     if (reason != VIR_CONNECT_CLOSE_REASON_CLIENT)
-        deliver(data, MSB_DOMAIN_CONNECTION_LOST);
+        g_idle_add_full(G_PRIORITY_DEFAULT, deliver_loss, watch_ref(data), watch_unref);
 }
 
 gboolean
@@ -241,28 +327,42 @@ msb_domain_watch(MsbDomain *domain, MsbDomainEventFunc func, gpointer data, GErr
 {
     virConnectPtr conn = msb_connection_get(domain->connection);
 
-    g_return_val_if_fail(!domain->func, FALSE);
-    domain->lifecycle_id = virConnectDomainEventRegisterAny(conn, domain->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
-                                                            VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), domain, NULL);
-    if (domain->lifecycle_id < 0)
+    g_return_val_if_fail(!domain->watch, FALSE);
+    domain->watch = g_new0(Watch, 1);
+    g_atomic_ref_count_init(&domain->watch->refs);
+    domain->watch->func = func;
+    domain->watch->data = data;
+    domain->lifecycle_id =
+        virConnectDomainEventRegisterAny(conn, domain->dom, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                         VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), watch_ref(domain->watch),
+                                         watch_unref);
+    if (domain->lifecycle_id < 0) {
+        watch_unref(domain->watch);
         return msb_connection_set_error(error, "cannot watch domain '%s'", msb_domain_get_name(domain));
+    }
     /* Drivers without a daemon (tests) have no connection that could close. */
-    domain->close_registered = virConnectRegisterCloseCallback(conn, on_close, domain, NULL) == 0;
-    domain->func = func;
-    domain->data = data;
+    domain->close_registered =
+        virConnectRegisterCloseCallback(conn, on_close, watch_ref(domain->watch), watch_unref) == 0;
+    if (!domain->close_registered)
+        watch_unref(domain->watch);
     return TRUE;
 }
 
 void
-msb_domain_unwatch(MsbDomain *domain)
+msb_domain_silence(MsbDomain *domain)
+{
+    if (domain->watch)
+        domain->watch->func = NULL;
+}
+
+static void
+unwatch(MsbDomain *domain)
 {
     virConnectPtr conn = msb_connection_get(domain->connection);
 
-    domain->func = NULL;
     if (domain->lifecycle_id >= 0)
         virConnectDomainEventDeregisterAny(conn, domain->lifecycle_id);
-    domain->lifecycle_id = -1;
     if (domain->close_registered)
         virConnectUnregisterCloseCallback(conn, on_close);
-    domain->close_registered = FALSE;
+    g_clear_pointer(&domain->watch, watch_unref);
 }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One sandbox's libvirt domain.  Internal to libmsb and the supervisor.
+ *
+ * Everything that asks libvirt (also the last unref) takes as long as libvirt takes to answer: for ever, if its
+ * daemon hangs and the connection was not opened with msb_connection_open_bounded().
  */
 #ifndef MSB_DOMAIN_H
 #define MSB_DOMAIN_H
@@ -27,6 +30,9 @@ virDomainPtr msb_domain_get(MsbDomain *domain);
 /* Start it (blocks until QEMU runs). The message has what QEMU said. */
 gboolean msb_domain_start(MsbDomain *domain, GError **error);
 gboolean msb_domain_is_active(MsbDomain *domain);
+/* A pidfd of QEMU's process (the caller's to close), which tells of its end, and can end it, when libvirt does not
+ * answer. -1 if it cannot be found: another driver than QEMU's, or the domain is not active. */
+int msb_domain_open_process(MsbDomain *domain);
 /* Kill the machine. One that does not run is fine. */
 gboolean msb_domain_destroy(MsbDomain *domain, GError **error);
 /* Forget it, and remove libvirt's log of it. One that is not defined any more is fine. */
@@ -42,12 +48,15 @@ typedef enum {
     MSB_DOMAIN_CONNECTION_LOST, /* libvirtd ended; the machine may well run on */
 } MsbDomainEvent;
 
-typedef void (*MsbDomainEventFunc)(MsbDomain *domain, MsbDomainEvent event, gpointer data);
+typedef void (*MsbDomainEventFunc)(MsbDomainEvent event, gpointer data);
 
-/* Call func from the default main context for every event, until msb_domain_unwatch() or the last unref.
- * Needs msb_connection_enable_events() before the connection was opened. One watch per domain. */
+/* Call func from the default main context for every event, until msb_domain_silence() or the last unref.
+ * Needs msb_connection_enable_events() before the connection was opened. One watch per domain. May be called
+ * from any thread: func may be called before it returns. */
 gboolean msb_domain_watch(MsbDomain *domain, MsbDomainEventFunc func, gpointer data, GError **error);
-void msb_domain_unwatch(MsbDomain *domain);
+/* func is not called any more. Asks libvirt nothing: the watch goes with the last unref. Only from the thread of
+ * the default main context. */
+void msb_domain_silence(MsbDomain *domain);
 
 G_END_DECLS
 

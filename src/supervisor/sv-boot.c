@@ -102,6 +102,8 @@ agent_hello(gpointer data)
 {
     SvRun *run = data;
 
+    if (run->stage == SV_STAGE_ENDING)
+        return;
     run->stage = SV_STAGE_BOOTING;
     run->t_hello = g_get_monotonic_time();
 }
@@ -239,6 +241,12 @@ machine_event(MsbDomainEvent event, gpointer data)
     sv_end_machine_event(data, event);
 }
 
+static void
+machine_gone(gpointer data)
+{
+    sv_end_machine_gone(data);
+}
+
 /* ---- plan and back-ends ------------------------------------------------------------------------------------ */
 
 static void
@@ -313,7 +321,7 @@ start_backends(SvRun *run, GError **error)
 void
 sv_boot_begin(SvRun *run)
 {
-    static const SvMachineFuncs funcs = { machine_step, machine_event };
+    static const SvMachineFuncs funcs = { machine_step, machine_event, machine_gone };
     g_autofree char *uuid = msb_plan_uuid(run->home, run->name);
     g_autoptr(GError) error = NULL;
 

@@ -5,13 +5,16 @@
  *   asked      the agent stops everything and powers off, at most the grace and
  *              GUEST_MARGIN_MS; skipped when there is no agent or no time
  *   destroy    the domain, whether it still runs or not (a thread; with an
- *              ephemeral sandbox it is undefined too)
+ *              ephemeral sandbox it is undefined too).  A libvirt that has not done
+ *              it after KILL_MS is not needed for it: QEMU is killed.  What then is
+ *              left to do in libvirt is waited for GIVE_UP_MS more, and then left
+ *              to the next msb command
  *   back-ends  SIGTERM, SIGKILL, reaped
  *   quit       the main loop; sv-run.c records, removes and lets go of the lock
  *
- * The agent's channel, a back-end that leaves in good order, and libvirt's event
- * tell of QEMU's end in any order; the event knows the reason, so the others
- * wait for it a little (the "doubt").
+ * The agent's channel, a back-end that leaves in good order, QEMU's process and
+ * libvirt's event tell of QEMU's end in any order; the event knows the reason, so
+ * the others wait for it a little (the "doubt").
  */
 #include <config.h>
 
@@ -27,8 +30,13 @@
 
 /* What syncing and unmounting may take on top of the grace. */
 #define GUEST_MARGIN_MS 10000
+/* libvirt itself kills a QEMU that ignores SIGTERM after ten seconds. */
+#define KILL_MS 5000u
+#define GIVE_UP_MS 10000u
 #define DOUBT_MS 3000u
 #define TAIL_LINES 6u
+
+static const char qemu_died[] = "QEMU ended unexpectedly; libvirt's log of the domain may say why";
 
 gboolean
 sv_report_ready(int fd, const GError *error)
@@ -61,6 +69,38 @@ remove_timer(guint *id)
 
 static void stop_backends(SvRun *run);
 
+/* The domain of one that stays is defined all the time: once QEMU is gone there is nothing left to do. */
+static gboolean
+needs_libvirt(const SvRun *run)
+{
+    return msb_config_get_ephemeral(run->config) || !sv_machine_has_ended(run->machine);
+}
+
+static void
+give_up_libvirt(SvRun *run)
+{
+    run->destroy_failed = needs_libvirt(run);
+    sv_machine_abandon(run->machine);
+    stop_backends(run);
+}
+
+static gboolean
+destroy_is_late(gpointer data)
+{
+    SvRun *run = data;
+
+    run->destroy_timer = 0;
+    if (run->killed || !needs_libvirt(run)) {
+        give_up_libvirt(run);
+        return G_SOURCE_REMOVE;
+    }
+    sv_warn("libvirt does not end the machine, killing QEMU");
+    run->killed = TRUE;
+    sv_machine_kill(run->machine);
+    run->destroy_timer = g_timeout_add(GIVE_UP_MS, destroy_is_late, run);
+    return G_SOURCE_REMOVE;
+}
+
 static void
 destroy(SvRun *run)
 {
@@ -72,6 +112,8 @@ destroy(SvRun *run)
         return;
     }
     run->destroys++;
+    if (!run->destroy_timer && !run->killed)
+        run->destroy_timer = g_timeout_add(KILL_MS, destroy_is_late, run);
     sv_machine_destroy(run->machine, msb_config_get_ephemeral(run->config));
 }
 
@@ -90,6 +132,7 @@ static void
 stop_backends(SvRun *run)
 {
     sv_info("the machine is down");
+    remove_timer(&run->destroy_timer);
     g_clear_pointer(&run->agent, sv_agent_free);
     sv_relay_end_sessions(run->relay, run->message ? run->message : "the sandbox was stopped");
     if (run->backends && !run->backends_stopping) {
@@ -118,8 +161,11 @@ sv_end_machine_step(SvRun *run, SvMachineStep step, const GError *error)
         /* It was defined or came up after (or while) it was destroyed: once more. */
         destroy(run);
     }
-    if (run->destroys == 0 && !run->busy && step == SV_MACHINE_DESTROYED)
+    if (run->destroys == 0 && !run->busy && step == SV_MACHINE_DESTROYED) {
+        /* One that libvirt had lost sight of may still be there. */
+        sv_machine_kill(run->machine);
         stop_backends(run);
+    }
 }
 
 static void
@@ -264,7 +310,7 @@ sv_end_machine_event(SvRun *run, MsbDomainEvent event)
         machine_ended(run, MSB_END_GUEST_PANIC, "the guest's kernel panicked");
         break;
     default:
-        machine_ended(run, MSB_END_QEMU_DIED, "QEMU ended unexpectedly; libvirt's log of the domain may say why");
+        machine_ended(run, MSB_END_QEMU_DIED, qemu_died);
         break;
     }
 }
@@ -275,10 +321,10 @@ doubt_over(gpointer data)
     SvRun *run = data;
 
     run->doubt_timer = 0;
-    if (sv_machine_is_active(run->machine))
-        machine_ended(run, run->doubt_reason, run->doubt_message);
+    if (sv_machine_has_ended(run->machine))
+        machine_ended(run, MSB_END_QEMU_DIED, qemu_died);
     else
-        machine_ended(run, MSB_END_QEMU_DIED, "QEMU ended unexpectedly; libvirt's log of the domain may say why");
+        machine_ended(run, run->doubt_reason, run->doubt_message);
     return G_SOURCE_REMOVE;
 }
 
@@ -291,6 +337,21 @@ doubt(SvRun *run, MsbEndReason reason, const char *message)
     g_free(run->doubt_message);
     run->doubt_message = g_strdup(message);
     run->doubt_timer = g_timeout_add(DOUBT_MS, doubt_over, run);
+}
+
+void
+sv_end_machine_gone(SvRun *run)
+{
+    if (run->stage == SV_STAGE_ENDING) {
+        if (run->grace_timer)
+            destroy(run);
+        else if (run->killed && !needs_libvirt(run))
+            give_up_libvirt(run);
+        return;
+    }
+    sv_info("QEMU's process has ended");
+    if (!run->busy)
+        doubt(run, MSB_END_QEMU_DIED, qemu_died);
 }
 
 void

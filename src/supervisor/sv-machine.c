@@ -1,35 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Libvirt: see sv-machine.h.
- *
- * A thread that runs a step works on a Work of its own; the machine's fields
- * belong to the main thread, which takes over what a finished Work holds.
- */
+/* Libvirt: see sv-machine.h. */
 #include <config.h>
 
 #include <gio/gio.h>
+#include <glib-unix.h>
+#include <signal.h>
+#include <sys/pidfd.h>
 
+#include "mb-cleanup.h"
+#include "mb-io.h"
 #include "msb-error.h"
 #include "sv-log.h"
 #include "sv-machine.h"
+#include "sv-work.h"
 
 #define RECONNECT_FIRST_MS 250u
 #define RECONNECT_MAX_MS 5000u
-/* How often destroying is tried while libvirt cannot be reached: some ten seconds. */
-#define DESTROY_TRIES 20
-#define DESTROY_RETRY_US (500 * 1000)
-
-typedef struct {
-    SvMachineStep step;
-    gboolean reconnecting;
-    gboolean undefine;
-    char *uuid;
-    char *name;
-    char *xml;
-    MsbConnection *connection;   /* what to use, and what was opened */
-    MsbDomain *domain;
-    gboolean active;
-} Work;
 
 struct SvMachine {
     char *uuid;
@@ -37,96 +23,25 @@ struct SvMachine {
     gpointer data;
     MsbConnection *connection;
     MsbDomain *domain;
-    gboolean watched;
-    gboolean freed;              /* sv_machine_free() waits for the steps under way */
-    guint pending;               /* steps under way */
+    gboolean freed;              /* sv_machine_free() waits for the works under way; no callback any more */
+    gboolean abandoned;          /* no callback any more, and no waiting */
+    guint pending;               /* works under way */
     guint reconnect_timer;
     guint reconnect_ms;
+    gboolean missed;             /* libvirt does not know the domain as active, though QEMU lives: said once */
+    int process;                 /* pidfd of QEMU, -1 = not known */
+    guint process_source;
+    gboolean ended;              /* that process has */
 };
+
+/* ---- works -------------------------------------------------------------------------------------- */
+
+static void work_done(GObject *source, GAsyncResult *result, gpointer data);
 
 static void
 work_free(gpointer data)
 {
-    Work *work = data;
-
-    g_free(work->uuid);
-    g_free(work->name);
-    g_free(work->xml);
-    g_clear_pointer(&work->domain, msb_domain_unref);
-    g_clear_pointer(&work->connection, msb_connection_unref);
-    g_free(work);
-}
-
-/* ---- in the thread ---------------------------------------------------------------------------- */
-
-/* The domain by its UUID; not defined is no error and leaves NULL. */
-static gboolean
-find_domain(Work *work, GError **error)
-{
-    g_autoptr(GError) local = NULL;
-
-    if (!work->connection)
-        work->connection = msb_connection_open(error);
-    if (!work->connection)
-        return FALSE;
-    if (!work->domain)
-        work->domain = msb_domain_lookup(work->connection, work->uuid, &local);
-    if (!work->domain && !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean
-destroy_once(Work *work, GError **error)
-{
-    if (!find_domain(work, error))
-        return FALSE;
-    if (!work->domain)
-        return TRUE;
-    return msb_domain_destroy(work->domain, error) && (!work->undefine || msb_domain_undefine(work->domain, error));
-}
-
-/* libvirtd may just be starting again: try a bounded number of times, each on a fresh connection. */
-static gboolean
-destroy(Work *work, GError **error)
-{
-    for (int i = 0;; i++) {
-        g_autoptr(GError) local = NULL;
-
-        if (destroy_once(work, &local))
-            return TRUE;
-        g_clear_pointer(&work->domain, msb_domain_unref);
-        g_clear_pointer(&work->connection, msb_connection_unref);
-        if (i == DESTROY_TRIES) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return FALSE;
-        }
-        g_usleep(DESTROY_RETRY_US);
-    }
-}
-
-static gboolean
-run_step(Work *work, GError **error)
-{
-    switch (work->step) {
-    case SV_MACHINE_CONNECTED:
-        if (!work->reconnecting)
-            return (work->connection = msb_connection_open(error)) != NULL;
-        if (!find_domain(work, error))
-            return FALSE;
-        work->active = work->domain && msb_domain_is_active(work->domain);
-        return TRUE;
-    case SV_MACHINE_DEFINED:
-        work->domain = msb_domain_define(work->connection, work->name, work->uuid, work->xml, error);
-        return work->domain != NULL;
-    case SV_MACHINE_STARTED:
-        return msb_domain_start(work->domain, error);
-    case SV_MACHINE_DESTROYED:
-        return destroy(work, error);
-    }
-    return FALSE;
+    sv_work_free(data);
 }
 
 static void
@@ -134,58 +49,89 @@ thread(GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
     GError *error = NULL;
 
-    if (run_step(data, &error))
+    if (sv_work_run(data, &error))
         g_task_return_boolean(task, TRUE);
     else
         g_task_return_error(task, error);
 }
 
-/* ---- events and reconnecting -------------------------------------------------------------------- */
-
-static void step_done(GObject *source, GAsyncResult *result, gpointer data);
-
-static Work *
-work_new(SvMachine *machine, SvMachineStep step)
-{
-    Work *work = g_new0(Work, 1);
-
-    work->step = step;
-    work->uuid = g_strdup(machine->uuid);
-    work->connection = machine->connection ? msb_connection_ref(machine->connection) : NULL;
-    work->domain = machine->domain ? msb_domain_ref(machine->domain) : NULL;
-    return work;
-}
-
+/* Takes work. */
 static void
-submit(SvMachine *machine, Work *work)
+submit(SvMachine *machine, SvWork *work)
 {
-    g_autoptr(GTask) task = g_task_new(NULL, NULL, step_done, machine);
+    g_autoptr(GTask) task = g_task_new(NULL, NULL, work_done, machine);
 
     g_task_set_task_data(task, work, work_free);
     machine->pending++;
     g_task_run_in_thread(task, thread);
 }
 
+/* One that uses the connection and the domain that there are. */
+static SvWork *
+work_new(SvMachine *machine, SvWorkKind kind)
+{
+    SvWork *work = sv_work_new(kind, machine->uuid);
+
+    work->connection = machine->connection ? msb_connection_ref(machine->connection) : NULL;
+    work->domain = machine->domain ? msb_domain_ref(machine->domain) : NULL;
+    return work;
+}
+
+static void
+release(SvMachine *machine, MsbConnection *connection, MsbDomain *domain)
+{
+    SvWork *work;
+
+    if (!connection && !domain)
+        return;
+    if (domain)
+        msb_domain_silence(domain);
+    work = sv_work_new(SV_WORK_RELEASE, machine->uuid);
+    work->connection = connection;
+    work->domain = domain;
+    submit(machine, work);
+}
+
 static void
 drop_connection(SvMachine *machine)
 {
-    if (machine->domain && machine->watched)
-        msb_domain_unwatch(machine->domain);
-    machine->watched = FALSE;
-    g_clear_pointer(&machine->domain, msb_domain_unref);
-    g_clear_pointer(&machine->connection, msb_connection_unref);
+    release(machine, g_steal_pointer(&machine->connection), g_steal_pointer(&machine->domain));
+}
+
+/* ---- events, the process, reconnecting ----------------------------------------------------------- */
+
+static void domain_event(MsbDomainEvent event, gpointer data);
+
+static gboolean
+process_ended(gint fd, GIOCondition condition, gpointer data)
+{
+    SvMachine *machine = data;
+
+    machine->process_source = 0;
+    machine->ended = TRUE;
+    machine->funcs->gone(machine->data);
+    return G_SOURCE_REMOVE;
+}
+
+static void
+watch_process(SvMachine *machine, SvWork *work)
+{
+    if (machine->process >= 0 || work->process < 0)
+        return;
+    machine->process = mb_steal_fd(&work->process);
+    machine->process_source = g_unix_fd_add(machine->process, G_IO_IN, process_ended, machine);
 }
 
 static gboolean
 reconnect(gpointer data)
 {
     SvMachine *machine = data;
-    Work *work;
+    SvWork *work = sv_work_new(SV_WORK_RECONNECT, machine->uuid);
 
-    drop_connection(machine);
-    work = work_new(machine, SV_MACHINE_CONNECTED);
     machine->reconnect_timer = 0;
-    work->reconnecting = TRUE;
+    drop_connection(machine);
+    work->event = domain_event;
+    work->event_data = machine;
     submit(machine, work);
     return G_SOURCE_REMOVE;
 }
@@ -193,19 +139,20 @@ reconnect(gpointer data)
 static void
 reconnect_later(SvMachine *machine)
 {
-    if (machine->reconnect_timer || machine->freed)
+    if (machine->reconnect_timer || machine->freed || machine->abandoned)
         return;
     machine->reconnect_timer = g_timeout_add(machine->reconnect_ms, reconnect, machine);
     machine->reconnect_ms = MIN(machine->reconnect_ms * 2, RECONNECT_MAX_MS);
 }
 
 static void
-domain_event(MsbDomain *domain, MsbDomainEvent event, gpointer data)
+domain_event(MsbDomainEvent event, gpointer data)
 {
     SvMachine *machine = data;
 
+    if (machine->freed || machine->abandoned)
+        return;
     if (event == MSB_DOMAIN_CONNECTION_LOST) {
-        /* Closing it from here would take the lock that libvirt holds: the timer does it. */
         sv_warn("the connection to libvirt is lost, the machine runs on");
         machine->reconnect_ms = RECONNECT_FIRST_MS;
         reconnect_later(machine);
@@ -214,68 +161,83 @@ domain_event(MsbDomain *domain, MsbDomainEvent event, gpointer data)
     machine->funcs->event(event, machine->data);
 }
 
-static gboolean
-watch(SvMachine *machine, GError **error)
+/* A daemon that does not know (yet) that the machine runs is no reason to end it, if its process is there. */
+static void
+domain_not_active(SvMachine *machine)
 {
-    if (machine->watched)
-        return TRUE;
-    machine->watched = msb_domain_watch(machine->domain, domain_event, machine, error);
-    return machine->watched;
+    if (machine->process < 0 || machine->ended) {
+        machine->funcs->event(MSB_DOMAIN_CRASHED, machine->data);
+        return;
+    }
+    if (!machine->missed)
+        sv_warn("libvirt does not know that the machine runs; asking again");
+    machine->missed = TRUE;
+    reconnect_later(machine);
+}
+
+static void
+reconnected(SvMachine *machine, const SvWork *work, const GError *error)
+{
+    if (error) {
+        reconnect_later(machine);
+        return;
+    }
+    if (!work->active) {
+        domain_not_active(machine);
+        return;
+    }
+    machine->missed = FALSE;
+    sv_info("connected to libvirt again");
 }
 
 /* ---- back on the main loop ------------------------------------------------------------------------- */
 
 static void
-adopt(SvMachine *machine, Work *work)
+adopt(SvMachine *machine, SvWork *work)
 {
     if (!machine->connection)
         machine->connection = g_steal_pointer(&work->connection);
     if (!machine->domain)
         machine->domain = g_steal_pointer(&work->domain);
+    watch_process(machine, work);
+    /* References to others than the machine's may be the last ones. */
+    release(machine, work->connection != machine->connection ? g_steal_pointer(&work->connection) : NULL,
+            work->domain != machine->domain ? g_steal_pointer(&work->domain) : NULL);
 }
 
 static void
-reconnected(SvMachine *machine, Work *work, GError *error)
+tell_step(SvMachine *machine, const SvWork *work, const GError *error)
 {
-    g_autoptr(GError) local = NULL;
+    static const SvMachineStep steps[] = {
+        [SV_WORK_CONNECT] = SV_MACHINE_CONNECTED,
+        [SV_WORK_DEFINE] = SV_MACHINE_DEFINED,
+        [SV_WORK_START] = SV_MACHINE_STARTED,
+        [SV_WORK_DESTROY] = SV_MACHINE_DESTROYED,
+    };
 
-    if (error) {
-        reconnect_later(machine);
-        return;
-    }
-    adopt(machine, work);
-    sv_info("connected to libvirt again");
-    if (machine->domain && !watch(machine, &local)) {
-        drop_connection(machine);
-        reconnect_later(machine);
-        return;
-    }
-    /* Asked after the watch is up, so that nothing falls in between. */
-    if (!machine->domain || !msb_domain_is_active(machine->domain))
-        machine->funcs->event(MSB_DOMAIN_CRASHED, machine->data);
+    machine->funcs->step(steps[work->kind], error, machine->data);
 }
 
 static void
-step_done(GObject *source, GAsyncResult *result, gpointer data)
+work_done(GObject *source, GAsyncResult *result, gpointer data)
 {
     SvMachine *machine = data;
-    Work *work = g_task_get_task_data(G_TASK(result));
+    SvWork *work = g_task_get_task_data(G_TASK(result));
     g_autoptr(GError) error = NULL;
 
     machine->pending--;
     if (!g_task_propagate_boolean(G_TASK(result), &error) && !error)
         msb_error_set(&error, MSB_ERROR_FAILED, "a step was cut short");
-    if (machine->freed)
-        return;
-    if (work->reconnecting) {
-        reconnected(machine, work, error);
+    if (machine->freed || machine->abandoned) {
+        release(machine, g_steal_pointer(&work->connection), g_steal_pointer(&work->domain));
         return;
     }
-    if (!error && work->step != SV_MACHINE_DESTROYED)
+    if (!error)
         adopt(machine, work);
-    if (!error && work->step == SV_MACHINE_DEFINED)
-        watch(machine, &error);
-    machine->funcs->step(work->step, error, machine->data);
+    if (work->kind == SV_WORK_RECONNECT)
+        reconnected(machine, work, error);
+    else if (work->kind != SV_WORK_RELEASE)
+        tell_step(machine, work, error);
 }
 
 /* ---- interface ---------------------------------------------------------------------------------------- */
@@ -289,6 +251,7 @@ sv_machine_new(const char *uuid, const SvMachineFuncs *funcs, gpointer data)
     machine->funcs = funcs;
     machine->data = data;
     machine->reconnect_ms = RECONNECT_FIRST_MS;
+    machine->process = -1;
     return machine;
 }
 
@@ -298,26 +261,36 @@ tick(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
+/* TRUE if none is left. */
+static gboolean
+await_works(SvMachine *machine)
+{
+    gint64 end = g_get_monotonic_time() + SV_MACHINE_FREE_MS * 1000;
+    guint ticking = g_timeout_add(100, tick, NULL);
+
+    while (machine->pending > 0 && !machine->abandoned && g_get_monotonic_time() < end)
+        g_main_context_iteration(NULL, TRUE);
+    g_source_remove(ticking);
+    return machine->pending == 0;
+}
+
 void
 sv_machine_free(SvMachine *machine)
 {
-    gint64 end = g_get_monotonic_time() + SV_MACHINE_FREE_MS * 1000;
-    guint ticking;
-
     if (!machine)
         return;
     machine->freed = TRUE;
     if (machine->reconnect_timer)
         g_source_remove(machine->reconnect_timer);
-    ticking = g_timeout_add(100, tick, NULL);
-    while (machine->pending > 0 && g_get_monotonic_time() < end)
-        g_main_context_iteration(NULL, TRUE);
-    g_source_remove(ticking);
-    if (machine->pending > 0) {
-        sv_warn("libvirt does not answer; not waiting for it any longer");
+    if (machine->process_source)
+        g_source_remove(machine->process_source);
+    mb_close(mb_steal_fd(&machine->process));
+    drop_connection(machine);
+    if (!await_works(machine)) {
+        if (!machine->abandoned)
+            sv_warn("libvirt does not answer; not waiting for it any longer");
         return;
     }
-    drop_connection(machine);
     g_free(machine->uuid);
     g_free(machine);
 }
@@ -325,36 +298,51 @@ sv_machine_free(SvMachine *machine)
 void
 sv_machine_connect(SvMachine *machine)
 {
-    submit(machine, work_new(machine, SV_MACHINE_CONNECTED));
+    submit(machine, work_new(machine, SV_WORK_CONNECT));
 }
 
 void
 sv_machine_define(SvMachine *machine, const char *name, const char *xml)
 {
-    Work *work = work_new(machine, SV_MACHINE_DEFINED);
+    SvWork *work = work_new(machine, SV_WORK_DEFINE);
 
     work->name = g_strdup(name);
     work->xml = g_strdup(xml);
+    work->event = domain_event;
+    work->event_data = machine;
     submit(machine, work);
 }
 
 void
 sv_machine_start(SvMachine *machine)
 {
-    submit(machine, work_new(machine, SV_MACHINE_STARTED));
+    submit(machine, work_new(machine, SV_WORK_START));
 }
 
 void
 sv_machine_destroy(SvMachine *machine, gboolean undefine)
 {
-    Work *work = work_new(machine, SV_MACHINE_DESTROYED);
+    SvWork *work = work_new(machine, SV_WORK_DESTROY);
 
     work->undefine = undefine;
     submit(machine, work);
 }
 
-gboolean
-sv_machine_is_active(SvMachine *machine)
+void
+sv_machine_kill(SvMachine *machine)
 {
-    return machine->domain && msb_domain_is_active(machine->domain);
+    if (machine->process >= 0 && !machine->ended)
+        (void)pidfd_send_signal(machine->process, SIGKILL, NULL, 0);
+}
+
+gboolean
+sv_machine_has_ended(const SvMachine *machine)
+{
+    return machine->ended;
+}
+
+void
+sv_machine_abandon(SvMachine *machine)
+{
+    machine->abandoned = TRUE;
 }

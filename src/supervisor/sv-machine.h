@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The libvirt side of a sandbox.  What may take long (connecting, which may
- * start a session daemon; defining; starting; destroying) runs in a thread, one
- * step after the other; callbacks come from the main loop.
+ * The libvirt side of a sandbox.  All that asks libvirt runs in threads (sv-work.h),
+ * one step after the other; callbacks come from the main loop, which never
+ * waits for libvirt: one that hangs keeps a thread, and nothing else.
  *
  * When libvirtd goes away the machine runs on: the connection is made again and
- * the domain found by its UUID, for as long as it takes.
+ * the domain found by its UUID, for as long as it takes.  QEMU's process is held
+ * by a pidfd, so that its end is known, and can be brought about, without libvirt.
  */
 #ifndef SV_MACHINE_H
 #define SV_MACHINE_H
@@ -24,8 +25,11 @@ typedef struct {
     /* What libvirt tells.  CONNECTION_LOST is dealt with and not told; if the domain is found ended after a
      * reconnection, that is MSB_DOMAIN_CRASHED. */
     void (*event)(MsbDomainEvent event, gpointer data);
+    /* QEMU's process has ended.  libvirt's event, which says why, may come before or after, or never. */
+    void (*gone)(gpointer data);
 } SvMachineFuncs;
 
+/* uuid: the domain's; copied. */
 SvMachine *sv_machine_new(const char *uuid, const SvMachineFuncs *funcs, gpointer data);
 /* No callback comes any more.  Waits for a step under way, at most SV_MACHINE_FREE_MS: a libvirtd that hangs
  * keeps its thread, which ends with the process. */
@@ -40,8 +44,12 @@ void sv_machine_start(SvMachine *machine);
 /* Kill the domain if it is active, and with undefine forget it; also after a failed step or with libvirtd
  * restarted in between.  A domain that does not exist is fine. */
 void sv_machine_destroy(SvMachine *machine, gboolean undefine);
-/* Whether the domain is active now, as far as libvirt can be asked. */
-gboolean sv_machine_is_active(SvMachine *machine);
+/* Kill QEMU's process, without libvirt.  Nothing happens if it is not known, or has ended. */
+void sv_machine_kill(SvMachine *machine);
+/* Whether QEMU's process is known to have ended. */
+gboolean sv_machine_has_ended(const SvMachine *machine);
+/* libvirt has been waited for long enough: no callback comes any more, and sv_machine_free() does not wait. */
+void sv_machine_abandon(SvMachine *machine);
 
 G_END_DECLS
 

@@ -54,6 +54,8 @@ struct SvRun {
     gboolean failed_boot;
     guint destroys;              /* under way */
     gboolean destroy_failed;
+    guint destroy_timer;         /* until libvirt has been waited for long enough */
+    gboolean killed;             /* QEMU was ended without libvirt */
     gboolean backends_stopping;
     guint grace_timer;
     guint doubt_timer;           /* something left in good order: is QEMU gone? */
@@ -73,6 +75,7 @@ void sv_end_begin(SvRun *run, MsbEndReason reason, const char *message, gint gra
 /* It did not come up: report error to whoever waits, then end. */
 void sv_end_boot_failed(SvRun *run, MsbEndReason reason, const GError *error);
 void sv_end_machine_event(SvRun *run, MsbDomainEvent event);
+void sv_end_machine_gone(SvRun *run);
 void sv_end_machine_step(SvRun *run, SvMachineStep step, const GError *error);
 void sv_end_agent_gone(SvRun *run, const GError *error);
 void sv_end_backend_failed(SvRun *run, const GError *error, gboolean left);
