@@ -138,6 +138,42 @@ cmd_print_list(const CmdListing *listing, const GPtrArray *items)
         ui_table_print(table);
 }
 
+int
+cmd_run_list(const CmdListing *listing)
+{
+    g_autoptr(MsbHome) home = cmd_open_home();
+    g_autoptr(GPtrArray) items = NULL;
+    g_autoptr(GError) error = NULL;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    items = listing->collect(home, &error);
+    if (!items)
+        return cmd_fail(error);
+    cmd_print_list(listing, items);
+    return 0;
+}
+
+int
+cmd_for_operands(const CmdArgs *args, gboolean (*work)(MsbHome *home, const char *name, GError **error),
+                 gboolean quiet)
+{
+    g_autoptr(MsbHome) home = cmd_open_home();
+    int status = 0;
+
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    for (guint i = 0; i < args->n_operands; i++) {
+        g_autoptr(GError) error = NULL;
+
+        if (!work(home, args->operands[i], &error))
+            status = cmd_fail(error);
+        else if (!quiet)
+            puts(args->operands[i]);
+    }
+    return status;
+}
+
 /* ---- targets -------------------------------------------------------------------- */
 
 static gboolean

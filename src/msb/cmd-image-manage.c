@@ -85,7 +85,7 @@ history_name(gpointer item)
 static int
 run_history(const CmdArgs *args)
 {
-    static const CmdListing listing = {history_table, history_row, history_members, history_name};
+    static const CmdListing listing = {history_table, history_row, history_members, history_name, NULL};
     g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbImage) image = NULL;
@@ -246,7 +246,7 @@ df_name(gpointer item)
 static int
 run_df(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {df_table, df_row, df_members, df_name};
+    static const CmdListing listing = {df_table, df_row, df_members, df_name, NULL};
     g_autoptr(MsbHome) home = cmd_open_home();
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) usage = home ? msb_home_disk_usage(home, &error) : NULL;

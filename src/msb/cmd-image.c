@@ -217,18 +217,9 @@ ls_name(gpointer image)
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
-    g_autoptr(GError) error = NULL;
-    g_autoptr(MsbHome) home = cmd_open_home();
-    g_autoptr(GPtrArray) images = NULL;
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, msb_image_list};
 
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    images = msb_image_list(home, &error);
-    if (!images)
-        return cmd_fail(error);
-    cmd_print_list(&listing, images);
-    return 0;
+    return cmd_run_list(&listing);
 }
 
 static const CmdCommand image_ls = {
@@ -281,23 +272,16 @@ static const CmdCommand image_inspect = {
 
 /* ---- image rm ------------------------------------------------------------------------------------ */
 
+static gboolean
+remove_one(MsbHome *home, const char *reference, GError **error)
+{
+    return msb_image_remove(home, reference, arg_force, error);
+}
+
 static int
 run_rm(const CmdArgs *args)
 {
-    g_autoptr(MsbHome) home = cmd_open_home();
-    int status = 0;
-
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    for (guint i = 0; i < args->n_operands; i++) {
-        g_autoptr(GError) error = NULL;
-
-        if (!msb_image_remove(home, args->operands[i], arg_force, &error))
-            status = cmd_fail(error);
-        else if (!arg_quiet)
-            puts(args->operands[i]);
-    }
-    return status;
+    return cmd_for_operands(args, remove_one, arg_quiet);
 }
 
 static const CmdOption rm_options[] = {

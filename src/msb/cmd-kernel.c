@@ -140,18 +140,9 @@ ls_name(gpointer kernel)
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
-    g_autoptr(MsbHome) home = cmd_open_home();
-    g_autoptr(GPtrArray) kernels = NULL;
-    g_autoptr(GError) error = NULL;
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, msb_kernel_list};
 
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    kernels = msb_kernel_list(home, &error);
-    if (!kernels)
-        return cmd_fail(error);
-    cmd_print_list(&listing, kernels);
-    return 0;
+    return cmd_run_list(&listing);
 }
 
 static const CmdCommand kernel_ls = {
@@ -168,20 +159,7 @@ static const CmdCommand kernel_ls = {
 static int
 run_rm(const CmdArgs *args)
 {
-    g_autoptr(MsbHome) home = cmd_open_home();
-    int status = 0;
-
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    for (guint i = 0; i < args->n_operands; i++) {
-        g_autoptr(GError) error = NULL;
-
-        if (!msb_kernel_remove(home, args->operands[i], &error))
-            status = cmd_fail(error);
-        else
-            puts(args->operands[i]);
-    }
-    return status;
+    return cmd_for_operands(args, msb_kernel_remove, FALSE);
 }
 
 static const CmdCommand kernel_rm = {

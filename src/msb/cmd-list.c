@@ -99,7 +99,7 @@ ls_members(JsonBuilder *b, gpointer sandbox)
     ui_json_string(b, "image", image_of(sandbox));
 }
 
-static const CmdListing ls_listing = {ls_table, ls_row, ls_members, list_name};
+static const CmdListing ls_listing = {ls_table, ls_row, ls_members, list_name, NULL};
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
@@ -172,7 +172,7 @@ ps_members(JsonBuilder *b, gpointer sandbox)
     ui_json_int(b, "memory_mib", (gint64)msb_config_get_memory_mib(config));
 }
 
-static const CmdListing ps_listing = {ps_table, ps_row, ps_members, list_name};
+static const CmdListing ps_listing = {ps_table, ps_row, ps_members, list_name, NULL};
 
 /* The commands that run in one sandbox; NULL with an error if it cannot be asked. */
 static GPtrArray *

@@ -229,24 +229,27 @@ ls_name(gpointer host)
     return host;
 }
 
+static GPtrArray *
+collect_hosts(MsbHome *home, GError **error)
+{
+    char **hosts = msb_registry_list(home, error);
+    GPtrArray *items;
+
+    if (!hosts)
+        return NULL;
+    items = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; hosts[i]; i++)
+        g_ptr_array_add(items, hosts[i]);
+    g_free(hosts);
+    return items;
+}
+
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
-    g_autoptr(MsbHome) home = cmd_open_home();
-    g_autoptr(GPtrArray) items = g_ptr_array_new();
-    g_auto(GStrv) hosts = NULL;
-    g_autoptr(GError) error = NULL;
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, collect_hosts};
 
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    hosts = msb_registry_list(home, &error);
-    if (!hosts)
-        return cmd_fail(error);
-    for (guint i = 0; hosts[i]; i++)
-        g_ptr_array_add(items, hosts[i]);
-    cmd_print_list(&listing, items);
-    return 0;
+    return cmd_run_list(&listing);
 }
 
 static const CmdCommand registry_ls = {

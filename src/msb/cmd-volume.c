@@ -20,26 +20,6 @@ static gboolean arg_read_only;
 
 static const CmdValue volumes[] = {CMD_VALUE_VOLUME, CMD_VALUE_END};
 
-/* Do work for each operand, going on after a failure; the exit status. */
-static int
-for_operands(const CmdArgs *args, gboolean (*work)(MsbHome *home, const char *name, GError **error))
-{
-    g_autoptr(MsbHome) home = cmd_open_home();
-    int status = 0;
-
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    for (guint i = 0; i < args->n_operands; i++) {
-        g_autoptr(GError) error = NULL;
-
-        if (!work(home, args->operands[i], &error))
-            status = cmd_fail(error);
-        else if (!arg_quiet)
-            puts(args->operands[i]);
-    }
-    return status;
-}
-
 /* ---- create and rm ------------------------------------------------------------------ */
 
 static gboolean
@@ -69,7 +49,7 @@ run_create(const CmdArgs *args)
         ui_error(_("--quota and --inodes go with directories; a disk has its size"));
         return CMD_EXIT_USAGE;
     }
-    return for_operands(args, create_one);
+    return cmd_for_operands(args, create_one, arg_quiet);
 }
 
 static const CmdOption quiet_options[] = {
@@ -106,7 +86,7 @@ static const CmdCommand volume_create = {
 static int
 run_rm(const CmdArgs *args)
 {
-    return for_operands(args, msb_volume_remove);
+    return cmd_for_operands(args, msb_volume_remove, arg_quiet);
 }
 
 static const CmdCommand volume_rm = {
@@ -185,18 +165,9 @@ ls_name(gpointer volume)
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name};
-    g_autoptr(MsbHome) home = cmd_open_home();
-    g_autoptr(GPtrArray) list = NULL;
-    g_autoptr(GError) error = NULL;
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, msb_volume_list};
 
-    if (!home)
-        return CMD_EXIT_FAILURE;
-    list = msb_volume_list(home, &error);
-    if (!list)
-        return cmd_fail(error);
-    cmd_print_list(&listing, list);
-    return 0;
+    return cmd_run_list(&listing);
 }
 
 static const CmdCommand volume_ls = {

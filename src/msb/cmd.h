@@ -148,12 +148,19 @@ typedef struct {
     void (*add_row)(UiTable *table, gpointer item);
     void (*add_members)(JsonBuilder *builder, gpointer item);   /* of the object for item */
     const char *(*get_name)(gpointer item);
+    GPtrArray *(*collect)(MsbHome *home, GError **error);       /* for cmd_run_list() alone */
 } CmdListing;
 
 extern const CmdOption cmd_list_options[];
 /* Of commands that show one thing, as JSON. */
 extern const CmdOption cmd_inspect_options[];
 void cmd_print_list(const CmdListing *listing, const GPtrArray *items);
+/* Collect and print them; the exit status. */
+int cmd_run_list(const CmdListing *listing);
+/* Do work on every operand, going on after a failure, and print those that it was done on, unless quiet; the exit
+ * status. */
+int cmd_for_operands(const CmdArgs *args, gboolean (*work)(MsbHome *home, const char *name, GError **error),
+                     gboolean quiet);
 /* --format=json was given. */
 gboolean cmd_list_json(void);
 

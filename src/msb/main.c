@@ -101,6 +101,17 @@ usage_failure(const char *full_name, const GError *error)
     return CMD_EXIT_USAGE;
 }
 
+/* --version and --tree, wherever they stand. */
+static gboolean
+answer_at_once(void)
+{
+    if (arg_version)
+        printf("msb %s\n", PACKAGE_VERSION);
+    else if (arg_tree)
+        cmd_help_tree();
+    return arg_version || arg_tree;
+}
+
 /* Run command with the words after its name. */
 static int
 dispatch(const char *parent, const CmdCommand *command, const char *const *argv)
@@ -124,14 +135,8 @@ dispatch(const char *parent, const CmdCommand *command, const char *const *argv)
         cmd_help_command(full_name, command);
         return 0;
     }
-    if (arg_version) {
-        printf("msb %s\n", PACKAGE_VERSION);
+    if (answer_at_once())
         return 0;
-    }
-    if (arg_tree) {
-        cmd_help_tree();
-        return 0;
-    }
     if (command->run)
         return command->run(&args);
     g_set_error(&error, MSB_ERROR, MSB_ERROR_INVALID, _("'%s' wants a command"), full_name);
@@ -208,14 +213,8 @@ main(int argc, char **argv)
         cmd_help_program();
         return help ? 0 : CMD_EXIT_USAGE;
     }
-    if (arg_version) {
-        printf("msb %s\n", PACKAGE_VERSION);
+    if (answer_at_once())
         return 0;
-    }
-    if (arg_tree) {
-        cmd_help_tree();
-        return 0;
-    }
     if (!argv[1 + skip]) {
         cmd_help_program();
         return CMD_EXIT_USAGE;
