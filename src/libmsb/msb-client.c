@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 #include "mb-cleanup.h"
@@ -206,6 +207,8 @@ wait_until_ready(MsbClient *client, GError **error)
 static int
 connect_to(const char *path, const char *name, GError **error)
 {
+    /* A supervisor that is stopped accepts nobody: its queue may be full. */
+    const struct timeval patience = { .tv_sec = ANSWER_TIMEOUT_MS / 1000 };
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     mb_autofd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -217,6 +220,7 @@ connect_to(const char *path, const char *name, GError **error)
         msb_error_set_errno(error, errno, "cannot make a socket");
         return -1;
     }
+    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
     if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno == ENOENT || errno == ECONNREFUSED)
             g_set_error(error, MSB_ERROR, MSB_ERROR_NOT_RUNNING, "sandbox '%s' is not running", name);

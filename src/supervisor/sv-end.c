@@ -33,7 +33,8 @@
 /* libvirt itself kills a QEMU that ignores SIGTERM after ten seconds. */
 #define KILL_MS 5000u
 #define GIVE_UP_MS 10000u
-#define DOUBT_MS 3000u
+/* A busy libvirtd takes its time to say why a machine ended. */
+#define DOUBT_MS 10000u
 #define TAIL_LINES 6u
 
 static const char qemu_died[] = "QEMU ended unexpectedly; libvirt's log of the domain may say why";

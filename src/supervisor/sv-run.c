@@ -33,10 +33,13 @@ take_lock(SvRun *run, GError **error)
         return FALSE;
     /* Whoever looks for dead supervisors holds it for a moment. */
     run->lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, LOCK_WAIT_MS, &local);
-    if (!run->lock)
+    if (run->lock)
+        return TRUE;
+    if (g_error_matches(local, MSB_ERROR, MSB_ERROR_TIMEOUT) || g_error_matches(local, MSB_ERROR, MSB_ERROR_IN_USE))
         return msb_error_set(error, MSB_ERROR_RUNNING, "sandbox '%s' is running already (%s)", run->name,
                              local->message);
-    return TRUE;
+    g_propagate_error(error, g_steal_pointer(&local));
+    return FALSE;
 }
 
 static gboolean
