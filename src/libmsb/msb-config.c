@@ -11,6 +11,7 @@
 
 #include "msb-config-private.h"
 #include "msb-error.h"
+#include "msb-refs.h"
 
 #define HOSTNAME_MAX 64
 #define HOSTNAME_KEEP 55
@@ -31,18 +32,9 @@ msb_config_new(void)
     return config;
 }
 
-MsbConfig *
-msb_config_ref(MsbConfig *config)
+static void
+config_free(MsbConfig *config)
 {
-    g_atomic_ref_count_inc(&config->refs);
-    return config;
-}
-
-void
-msb_config_unref(MsbConfig *config)
-{
-    if (!config || !g_atomic_ref_count_dec(&config->refs))
-        return;
     g_free(config->name);
     g_free(config->image);
     g_free(config->image_digest);
@@ -61,6 +53,8 @@ msb_config_unref(MsbConfig *config)
     g_free(config->accel);
     g_free(config);
 }
+
+MSB_DEFINE_REFS(MsbConfig, msb_config, config_free)
 
 static void
 set_string(char **field, const char *value)

@@ -13,6 +13,7 @@
 #include "msb-config.h"
 #include "msb-connection.h"
 #include "msb-error.h"
+#include "msb-refs.h"
 
 #define TIMEOUT_MS 60000u
 
@@ -195,22 +196,15 @@ msb_connection_open_bounded(GError **error)
     return g_steal_pointer(&connection);
 }
 
-MsbConnection *
-msb_connection_ref(MsbConnection *connection)
+static void
+connection_free(MsbConnection *connection)
 {
-    g_atomic_ref_count_inc(&connection->refs);
-    return connection;
-}
-
-void
-msb_connection_unref(MsbConnection *connection)
-{
-    if (!connection || !g_atomic_ref_count_dec(&connection->refs))
-        return;
     virConnectClose(connection->conn);
     g_free(connection->uri);
     g_free(connection);
 }
+
+MSB_DEFINE_REFS(MsbConnection, msb_connection, connection_free)
 
 virConnectPtr
 msb_connection_get(MsbConnection *connection)

@@ -20,6 +20,7 @@
 
 #include "msb-domain.h"
 #include "msb-error.h"
+#include "msb-refs.h"
 
 /* virtlogd keeps three by default. */
 #define MAX_ROTATED_LOGS 10
@@ -98,25 +99,18 @@ msb_domain_lookup(MsbConnection *connection, const char *uuid, GError **error)
     return domain_new(connection, dom);
 }
 
-MsbDomain *
-msb_domain_ref(MsbDomain *domain)
-{
-    g_atomic_ref_count_inc(&domain->refs);
-    return domain;
-}
-
 static void unwatch(MsbDomain *domain);
 
-void
-msb_domain_unref(MsbDomain *domain)
+static void
+domain_free(MsbDomain *domain)
 {
-    if (!domain || !g_atomic_ref_count_dec(&domain->refs))
-        return;
     unwatch(domain);
     virDomainFree(domain->dom);
     msb_connection_unref(domain->connection);
     g_free(domain);
 }
+
+MSB_DEFINE_REFS(MsbDomain, msb_domain, domain_free)
 
 const char *
 msb_domain_get_name(const MsbDomain *domain)

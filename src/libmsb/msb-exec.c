@@ -15,6 +15,7 @@
 #include "mb-cleanup.h"
 #include "msb-client-private.h"
 #include "msb-error.h"
+#include "msb-refs.h"
 
 #define CREDIT_BATCH (MP_WINDOW / 4)
 /* The window, the replay after an attach (64 KiB), and a window that a previous owner had not read. */
@@ -55,22 +56,15 @@ chunk_free(gpointer data)
     g_free(chunk);
 }
 
-MsbExec *
-msb_exec_ref(MsbExec *exec)
+static void
+exec_free(MsbExec *exec)
 {
-    g_atomic_ref_count_inc(&exec->refs);
-    return exec;
-}
-
-void
-msb_exec_unref(MsbExec *exec)
-{
-    if (!exec || !g_atomic_ref_count_dec(&exec->refs))
-        return;
     g_queue_clear_full(&exec->pending, chunk_free);
     g_clear_error(&exec->error);
     g_free(exec);
 }
+
+MSB_DEFINE_REFS(MsbExec, msb_exec, exec_free)
 
 void
 msb_exec_disown(MsbExec *exec)

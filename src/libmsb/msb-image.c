@@ -10,6 +10,7 @@
 #include "msb-image-private.h"
 #include "msb-json.h"
 #include "msb-reference.h"
+#include "msb-refs.h"
 
 #define MIN_PREFIX 4      /* hexadecimal digits that may stand for a digest */
 
@@ -24,18 +25,9 @@ struct _MsbImage {
     GBytes *config_bytes;
 };
 
-MsbImage *
-msb_image_ref(MsbImage *image)
+static void
+image_free(MsbImage *image)
 {
-    g_atomic_ref_count_inc(&image->refs);
-    return image;
-}
-
-void
-msb_image_unref(MsbImage *image)
-{
-    if (!image || !g_atomic_ref_count_dec(&image->refs))
-        return;
     g_free(image->reference);
     g_free(image->digest);
     g_clear_pointer(&image->layer_paths, g_ptr_array_unref);
@@ -43,6 +35,8 @@ msb_image_unref(MsbImage *image)
     msb_oci_config_free(image->config);
     g_free(image);
 }
+
+MSB_DEFINE_REFS(MsbImage, msb_image, image_free)
 
 const char *
 msb_image_get_reference(const MsbImage *image)

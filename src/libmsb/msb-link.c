@@ -22,6 +22,7 @@
 #include "mb-cleanup.h"
 #include "msb-error.h"
 #include "msb-link.h"
+#include "msb-refs.h"
 
 #define MAX_IOV 16
 /* Bytes handled per dispatch, so that one busy link does not starve the others. */
@@ -103,21 +104,14 @@ msb_link_new(int fd, const MsbLinkFuncs *funcs, gpointer data)
     return link;
 }
 
-MsbLink *
-msb_link_ref(MsbLink *link)
+static void
+link_free(MsbLink *link)
 {
-    g_atomic_ref_count_inc(&link->refs);
-    return link;
-}
-
-void
-msb_link_unref(MsbLink *link)
-{
-    if (!link || !g_atomic_ref_count_dec(&link->refs))
-        return;
     msb_link_close(link);
     g_free(link);
 }
+
+MSB_DEFINE_REFS(MsbLink, msb_link, link_free)
 
 void
 msb_link_close(MsbLink *link)

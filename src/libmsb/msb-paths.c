@@ -16,6 +16,7 @@
 
 #include "msb-error.h"
 #include "msb-paths.h"
+#include "msb-refs.h"
 
 /* Longest run directory element; longer names are cut and get a hash. */
 #define RUN_NAME_MAX 32
@@ -85,21 +86,14 @@ msb_home_open(const char *path, GError **error)
     return home;
 }
 
-MsbHome *
-msb_home_ref(MsbHome *home)
+static void
+home_free(MsbHome *home)
 {
-    g_atomic_ref_count_inc(&home->refs);
-    return home;
+    g_free(home->path);
+    g_free(home);
 }
 
-void
-msb_home_unref(MsbHome *home)
-{
-    if (home && g_atomic_ref_count_dec(&home->refs)) {
-        g_free(home->path);
-        g_free(home);
-    }
-}
+MSB_DEFINE_REFS(MsbHome, msb_home, home_free)
 
 const char *
 msb_home_get_path(const MsbHome *home)

@@ -12,6 +12,7 @@
 
 #include "msb-error.h"
 #include "msb-plan.h"
+#include "msb-refs.h"
 #include "msb-sandbox-private.h"
 
 #define CONFIG_VERSION 1
@@ -93,23 +94,16 @@ sandbox_new(MsbHome *home, const char *name, MsbConfig *config)
     return sandbox;
 }
 
-MsbSandbox *
-msb_sandbox_ref(MsbSandbox *sandbox)
+static void
+sandbox_free(MsbSandbox *sandbox)
 {
-    g_atomic_ref_count_inc(&sandbox->refs);
-    return sandbox;
-}
-
-void
-msb_sandbox_unref(MsbSandbox *sandbox)
-{
-    if (!sandbox || !g_atomic_ref_count_dec(&sandbox->refs))
-        return;
     msb_home_unref(sandbox->home);
     g_free(sandbox->name);
     msb_config_unref(sandbox->config);
     g_free(sandbox);
 }
+
+MSB_DEFINE_REFS(MsbSandbox, msb_sandbox, sandbox_free)
 
 MsbSandbox *
 msb_sandbox_open(MsbHome *home, const char *name, GError **error)

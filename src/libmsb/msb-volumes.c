@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "msb-error.h"
+#include "msb-refs.h"
 #include "msb-sandbox.h"
 #include "msb-state.h"
 #include "msb-volume.h"
@@ -28,22 +29,15 @@ struct _MsbVolume {
     MsbQuota quota;
 };
 
-MsbVolume *
-msb_volume_ref(MsbVolume *volume)
+static void
+volume_free(MsbVolume *volume)
 {
-    g_atomic_ref_count_inc(&volume->refs);
-    return volume;
-}
-
-void
-msb_volume_unref(MsbVolume *volume)
-{
-    if (!volume || !g_atomic_ref_count_dec(&volume->refs))
-        return;
     g_free(volume->name);
     g_free(volume->path);
     g_free(volume);
 }
+
+MSB_DEFINE_REFS(MsbVolume, msb_volume, volume_free)
 
 const char *
 msb_volume_get_name(const MsbVolume *volume)
