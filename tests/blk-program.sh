@@ -10,7 +10,7 @@ PATH=$PATH:/usr/sbin:/sbin
 refused() {
     local pattern=$1
     shift
-    timeout 20 "$blk" --socket-path=s "$@" >out 2>log
+    timeout 120 "$blk" --socket-path=s "$@" >out 2>log
     local status=$?
     [ $status -ne 0 ] && [ $status -lt 100 ] && grep -q -- "$pattern" log
 }
@@ -93,11 +93,11 @@ check $? 'a FIFO does not hang the start'
 # ---- options, confinement -------------------------------------------------------------
 for bad in '--num-queues=0' '--num-queues=17' '--engine=magic' '--serial=123456789012345678901' '--discard=maybe' \
            '--poll-us=1001' '--file=image' '--concat'; do
-    timeout 20 "$blk" --socket-path=s --blk-file=image "$bad" >out 2>log
+    timeout 120 "$blk" --socket-path=s --blk-file=image "$bad" >out 2>log
     [ $? = 2 ] && [ -s log ]
     check $? "$bad is a usage error"
 done
-timeout 20 "$blk" --socket-path=s >out 2>log
+timeout 120 "$blk" --socket-path=s >out 2>log
 [ $? = 2 ]
 check $? 'nothing to serve is a usage error'
 "$blk" --print-capabilities >out 2>log && grep -q '"type": "block"' out

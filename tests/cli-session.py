@@ -23,7 +23,7 @@ BUILD = os.environ.get("abs_top_builddir", "build")
 SOURCE = os.environ.get("abs_top_srcdir", ".")
 MSB = os.environ.get("MSB_PROGRAM", BUILD + "/src/msb/msb")
 MOCK = os.environ.get("MOCK_PROGRAM", BUILD + "/tests/unit/cli/mock-sandbox")
-DEADLINE = 60
+DEADLINE = 180
 NAME = "mock"
 
 # Whoever runs the tests in the background of a script has SIGINT ignored, which all programs inherit, and what a

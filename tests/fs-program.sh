@@ -11,7 +11,7 @@ ln -s share link
 refused() {
     local pattern=$1 status
     shift
-    timeout 20 "$fs" --socket-path=s "$@" >out 2>log
+    timeout 120 "$fs" --socket-path=s "$@" >out 2>log
     status=$?
     [ $status -ne 0 ] && [ $status -lt 100 ] && grep -q -- "$pattern" log
 }

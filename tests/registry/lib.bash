@@ -27,10 +27,20 @@ fails() { local n=$1 r=$2; shift 2; if out=$("$@" 2>&1); then fail "$n"; elif [[
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# start_registry NAME YAML...: sets $port, waits until it listens.
+# start_registry NAME YAML...: sets $port, waits until it listens.  A port that was free may be taken by the time it is
+# asked for: then another one.
 start_registry() {
-    local name=$1 end=$((SECONDS + 20))
-    port=$(free_port)
+    local tries
+    for tries in 1 2 3 4 5 6 7 8; do
+        port=$(free_port)
+        registry_listens "$@" && return
+    done
+    echo "Bail out! docker-registry does not start, $tries times: $(cat "$tmp/$1.log")"
+    exit 99
+}
+
+registry_listens() {
+    local name=$1 end=$((SECONDS + 120))
     {
         printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp:\n  addr: 127.0.0.1:%s\n' "$tmp/store" "$port"
         printf '%s\n' "${@:2}"
@@ -38,7 +48,7 @@ start_registry() {
     docker-registry serve "$tmp/$name.yml" >"$tmp/$name.log" 2>&1 &
     pids+=($!)
     until (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-        [ $SECONDS -lt $end ] || { echo "Bail out! docker-registry does not start: $(cat "$tmp/$name.log")"; exit 99; }
+        [ $SECONDS -lt $end ] && kill -0 "${pids[-1]}" 2>/dev/null || return 1
         read -r -t 0.1 <> <(:) || :
     done
 }
@@ -47,5 +57,5 @@ start_registry() {
 faulty() {
     exec {fd}< <(exec python3 "$here/faulty.py" "$plain" "$@")
     pids+=($!)
-    read -r -t 20 -u "$fd" proxy
+    read -r -t 120 -u "$fd" proxy
 }

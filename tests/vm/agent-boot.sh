@@ -215,7 +215,7 @@ has "out: nosuid,nodev" "mounts cannot carry privileges"
 monitor() { # monitor COMMAND
     python3 - "$work/monitor.sock" "$1" <<'PY'
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(5)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(120)
 def prompt():
     seen = b""
     while b"(qemu) " not in seen:
@@ -226,33 +226,39 @@ PY
 
 start_qemu $layers $upper
 "$driver" --connect="$work/agent.sock" --root=overlay: --layers=2 --modules="layers:3:$version" \
-    --run='for i in $(seq 100); do test -d /sys/module/button && break; usleep 50000; done; ls -d /sys/module/button' \
-    --run='echo now; trap "echo asked; exit 9" TERM; for i in $(seq 1000); do usleep 20000; done' --wait-end \
+    --run='for i in $(seq 2400); do test -d /sys/module/button && break; usleep 50000; done; ls -d /sys/module/button' \
+    --run='echo now; trap "echo asked; exit 9" TERM; for i in $(seq 6000); do usleep 20000; done' --wait-end \
     > "$work/out" 2>&1 &
 driver_pid=$!
-for _ in $(seq 600); do grep -q /sys/module/button "$work/out" && break; read -r -t 0.05 _ <> <(:) || true; done
+for _ in $(seq 2400); do grep -q /sys/module/button "$work/out" && break; read -r -t 0.05 _ <> <(:) || true; done
 matches '^out: /sys/module/button' "the power button's driver is loaded"
 monitor system_powerdown
-wait_qemu 20; ok $? "the power button ends the machine"
+wait_qemu 120; ok $? "the power button ends the machine"
 wait "$driver_pid"
 has "out: asked" "after its processes were asked"
 has "exit 9" "and had answered"
 
 append=msb.bare start_qemu
-wait_qemu 20; ok $? "msb.bare loads the modules and powers off"
+wait_qemu 120; ok $? "msb.bare loads the modules and powers off"
 
 acpi=off append="virtio_mmio.device=512@0xfeb00e00:12" start_qemu
-wait_qemu 45; ok $? "a machine whose port never comes goes off as well"
+wait_qemu 180; ok $? "a machine whose port never comes goes off as well"
 grep -q 'boot failed (devices, "org.msb.agent.0")' "$work/console"; ok $? "and says why on its console"
 
 # ---- console ------------------------------------------------------------------------
 
 start_qemu $layers $upper
-"$driver" --connect="$work/agent.sock" --root=overlay: --layers=2 --run='true' --wait-end > "$work/out" 2>&1 &
+# What the console says while nobody is connected is lost: the agent gets its boot frame when somebody is.
+mkfifo "$work/connected"
+{
+    read -r -t 120 _ <> "$work/connected"
+    exec "$driver" --connect="$work/agent.sock" --root=overlay: --layers=2 --run='true' --wait-end > "$work/out" 2>&1
+} &
 driver_pid=$!
-python3 - "$work/serial.sock" > "$work/serial" <<'PY'
+python3 - "$work/serial.sock" "$work/connected" > "$work/serial" <<'PY'
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(120)
+open(sys.argv[2], "w").write("yes\n")
 seen = b""
 def expect(what):
     global seen
@@ -273,7 +279,7 @@ while s.recv(4096):
     pass
 PY
 ok $? "a shell on the console, with job control, again and again, until it powers off"
-wait_qemu 20; ok $? "the machine went off by itself"
+wait_qemu 120; ok $? "the machine went off by itself"
 wait "$driver_pid"
 
 # What is typed before the invitation stands there is an answer to it as well: it may be on its way already.
@@ -305,7 +311,7 @@ share() { # share DIRECTORY [OPTION...]: virtiofsd for it at $work/fs.sock
     rm -f "$work/fs.sock"
     "$virtiofsd" --socket-path="$work/fs.sock" -o source="$1" -o sandbox=chroot > "$work/virtiofsd.log" 2>&1 &
     virtiofsd_pid=$!
-    for _ in $(seq 200); do [ -S "$work/fs.sock" ] && return; read -r -t 0.05 _ <> <(:) || true; done
+    for _ in $(seq 2400); do [ -S "$work/fs.sock" ] && return; read -r -t 0.05 _ <> <(:) || true; done
 }
 if [ -x "$virtiofsd" ] && [ "$(id -u)" = 0 ]; then
     fs="-chardev socket,id=fs0,path=$work/fs.sock -device vhost-user-fs-device,chardev=fs0,tag="

@@ -82,9 +82,9 @@ start_qemu() {
     wait_for_file "$work/agent.sock"
 }
 
-# wait_for_file PATH: at most ten seconds; inotify through tail would need a file, so poll the name.
+# wait_for_file PATH: at most a minute; inotify through tail would need a file, so poll the name.
 wait_for_file() {
-    local end=$((SECONDS + 10))
+    local end=$((SECONDS + 60))
     until [ -e "$1" ]; do
         [ $SECONDS -lt $end ] && kill -0 "$qemu_pid" 2>/dev/null || { sed 's/^/# /' "$work/qemu.log"; return 1; }
         read -r -t 0.02 _ <> <(:) || true
@@ -108,7 +108,7 @@ wait_qemu() {
 
 drive_to_end() {
     drive "$@"
-    wait_qemu 30
+    wait_qemu 120
     ok $? "the machine went off by itself"
 }
 

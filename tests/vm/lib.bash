@@ -151,7 +151,7 @@ include_tap() {
 # Nothing may be left of the sandboxes of this test.
 check_nothing_left() {
     local left
-    if ! within 20 no_processes; then
+    if ! within 90 no_processes; then
         fail "no process is left"
         diag "$(processes)"
     else

@@ -19,7 +19,7 @@ status() { msb ls --format json | python3 -c 'import json,sys; print(next((s["st
 has_status() { [ "$(status)" = "$1" ]; }
 reconnected() { [ "$(grep -c 'connected to libvirt again' "$MSB_HOME/sandboxes/$n/logs/supervisor.log")" = "$1" ]; }
 # A hang would be a failure, not the end of the test.
-bounded() { timeout -k 5 100 "$@"; }
+bounded() { timeout -k 5 300 "$@"; }
 
 runs "a sandbox" msb create -q -n "$n" busybox
 mkfifo "$tmp/in"
@@ -30,9 +30,9 @@ exec 7>"$tmp/in"
 first=$(daemon_pid)
 like "$first" '^[0-9]+$' "it has a session daemon of its own"
 kill -9 "$first"
-within 60 gone "$first"
+within 90 gone "$first"
 runs "the daemon was killed: a command runs" bounded msb exec -q "$n" -- sh -c 'echo kept >/root/file; sync'
-within 60 reconnected 1
+within 90 reconnected 1
 is $? 0 "the supervisor connects again"
 another_daemon "$first"
 is $? 0 "to another daemon"
@@ -53,17 +53,17 @@ gone "$qemu"
 is $? 0 "QEMU has ended"
 is "$(status)" stopped "ls says that it is stopped"
 fails_with 1 "libvirt at .* does not answer" "one that needs libvirt says that this does not answer" \
-    env MSB_LIBVIRT_TIMEOUT=2 timeout -k 5 100 msb rm -q "$n"
+    env MSB_LIBVIRT_TIMEOUT=2 timeout -k 5 300 msb rm -q "$n"
 kill -CONT "$pid"
 is "$(vsh domstate "msb-$n")" "shut off" "the daemon goes on: it knows that the machine ended"
 
 runs "it starts again" msb start -q "$n"
 is "$(msb exec -q "$n" -- cat /root/file)" kept "with what was written"
 kill "$(daemon_pid)"
-within 60 gone "$pid"
-within 60 reconnected 2
+within 90 gone "$pid"
+within 90 reconnected 2
 vsh destroy "msb-$n" >/dev/null
-within 60 has_status stopped
+within 90 has_status stopped
 is "$(status)" stopped "a new daemon's word about the machine is heard: virsh destroy"
 runs "rm" msb rm -q "$n"
 done_testing

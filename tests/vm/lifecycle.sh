@@ -9,7 +9,7 @@ start() { msb start -q "$n"; }
 state() { msb ls --format json | python3 -c 'import json,sys; print(next((s["status"] for s in json.load(sys.stdin) if s["name"] == sys.argv[1]), "none"))' "$n"; }
 has_state() { [ "$(state)" = "$1" ]; }
 clean() {
-    within 30 has_no_processes || diag "$(processes)"
+    within 90 has_no_processes || diag "$(processes)"
     has_no_processes
     is $? 0 "$1: no process is left"
     is "$(vsh domstate "msb-$n" 2>&1 | head -n 1)" "shut off" "$1: the domain is off"
@@ -24,7 +24,7 @@ runs "write and sync" msb exec -q "$n" -- sh -c 'echo kept >/root/file; sync'
 
 pid=$(supervisor_pid "$n")
 kill -9 "$pid"
-within 20 has_state crashed
+within 90 has_state crashed
 is "$(state)" crashed "supervisor killed: ls says crashed"
 clean "supervisor killed"
 like "$(msb inspect "$n")" 'supervisor' "inspect says why"
@@ -33,7 +33,7 @@ is "$(msb exec -q "$n" -- cat /root/file)" kept "with what was synced"
 
 pid=$(qemu_pid "$n")
 kill -9 "$pid"
-within 20 has_state crashed
+within 90 has_state crashed
 is "$(state)" crashed "QEMU killed: crashed"
 clean "QEMU killed"
 runs "it starts again" start
@@ -53,34 +53,34 @@ clean "stopped"
 mkdir "$tmp/dir"
 runs "a sandbox with a directory" msb create -q -n "fs$n" -v "$tmp/dir:/dir" busybox
 kill -9 "$(backend_pid "fs$n" m0)"
-within 20 sh -c "msb ls | grep -q 'fs$n.*crashed'"
+within 90 sh -c "msb ls | grep -q 'fs$n.*crashed'"
 like "$(msb ls)" "fs$n.*crashed" "a killed vhost-fs ends the sandbox"
 like "$(msb inspect "fs$n")" 'file back-end of ./dir. died' "and inspect says so"
 msb rm -q -f "fs$n"
 
 start
-fails_with 1 'channel closed|lost|ended' "power-off from inside ends the command" msb exec -q "$n" -- sh -c 'poweroff -f & sleep 60'
-within 30 has_state stopped
+fails_with 1 'channel closed|lost|ended' "power-off from inside ends the command" msb exec -q "$n" -- sh -c 'poweroff -f & sleep 1000'
+within 90 has_state stopped
 like "$(state)" 'stopped|crashed' "power-off in the guest ends it"
 clean "powered off"
 
 start
 vsh destroy "msb-$n" >/dev/null
-within 20 sh -c "! msb ls | grep -q '$n.*running'"
+within 90 sh -c "! msb ls | grep -q '$n.*running'"
 like "$(state)" 'stopped|crashed' "virsh destroy ends it"
 clean "virsh destroy"
 
 start
 # The agent listens to the power button a moment after it is ready.
-within 30 msb exec -q "$n" -- test -d /sys/module/button
+within 90 msb exec -q "$n" -- test -d /sys/module/button
 runs "virsh shutdown" vsh shutdown "msb-$n"
-within 60 has_state stopped
+within 90 has_state stopped
 is "$(state)" stopped "virsh shutdown stops it in order"
 clean "virsh shutdown"
 
 start
-run msb exec -q "$n" -- sh -c 'echo c >/proc/sysrq-trigger; sleep 60'
-within 30 has_state crashed
+run msb exec -q "$n" -- sh -c 'echo c >/proc/sysrq-trigger; sleep 1000'
+within 90 has_state crashed
 is "$(state)" crashed "a guest panic is a crash"
 clean "panic"
 

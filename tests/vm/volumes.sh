@@ -19,7 +19,7 @@ runs "the guest writes" x sh -c 'echo from-the-guest >/data/out && mkdir -p /dat
 is "$(cat "$tmp/data/out")" from-the-guest "the host reads the guest's file"
 is "$(stat -c %i "$tmp/data/out")" "$(stat -c %i "$tmp/data/d/e/hard")" "hard links are hard links"
 echo changed >"$tmp/data/in"
-within 5 sh -c "msb exec -q vol$id -- grep -q changed /data/in"
+within 60 sh -c "msb exec -q vol$id -- grep -q changed /data/in"
 is "$(x cat /data/in)" changed "a change on the host is seen"
 
 fails_with 1 'Read-only file system' "ro is read-only" x sh -c 'echo x >/ro/file'
@@ -76,7 +76,7 @@ fails_with 1 'Read-only' "read-only if asked for" f sh -c 'echo x >/ro.conf'
 runs "the guest writes it" f sh -c 'echo two >/etc/app.conf'
 is "$(cat "$tmp/config")" two "on the host"
 echo three >"$tmp/new" && mv "$tmp/new" "$tmp/config"
-within 5 sh -c "msb exec -q f$id -- grep -q three /etc/app.conf"
+within 60 sh -c "msb exec -q f$id -- grep -q three /etc/app.conf"
 is "$(f cat /etc/app.conf)" three "the guest follows a replacement"
 runs "and writes the new one" f sh -c 'echo four >>/etc/app.conf'
 is "$(cat "$tmp/config")" $'three\nfour' "on the host"

@@ -29,7 +29,7 @@
 #define VU_MAX_QUEUES 16
 #define VU_MAX_REGIONS 8
 #define VU_GPA_BASE UINT64_C(0x40000000)  /* guest address of the first byte of memory */
-#define VU_TIMEOUT_MS 20000               /* deadline of every protocol reply */
+#define VU_TIMEOUT_MS 120000              /* deadline of every protocol reply */
 
 struct vu_options {
     /* The back-end, one of: */

@@ -282,7 +282,7 @@ wait_end(struct driver *d)
 int
 main(int argc, char **argv)
 {
-    static struct driver d = { .host.timeout_ms = 60000 };
+    static struct driver d = { .host.timeout_ms = 180000 };
     const char *user = NULL;
 
     setvbuf(stdout, NULL, _IOLBF, 0);

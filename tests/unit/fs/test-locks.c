@@ -58,7 +58,7 @@ start_wait(struct ft *t, struct waiting *w, uint64_t node, uint64_t fh, uint64_t
     return fs_req_run(&w->req, t->worker);
 }
 
-/* The result of a pending request: its error, or 1 when it does not come within 10 s. */
+/* The result of a pending request: its error, or 1 when it does not come within a minute. */
 static int
 wait_result(struct waiting *w)
 {
@@ -66,7 +66,7 @@ wait_result(struct waiting *w)
     int r = 0;
 
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 10;
+    until.tv_sec += 60;
     pthread_mutex_lock(&w->lock);
     while (!w->done && r == 0)
         r = pthread_cond_timedwait(&w->cond, &w->lock, &until);

@@ -80,25 +80,6 @@ check_size(gconstpointer data)
 }
 
 static void
-test_quick(void)
-{
-    char *dir = test_make_dir();
-    gint64 best = G_MAXINT64;
-
-    for (guint i = 0; i < 5; i++) {
-        g_autoptr(GError) error = NULL;
-        g_autofree char *path = g_strdup_printf("%s/%u.raw", dir, i);
-        gint64 begun = g_get_monotonic_time();
-
-        g_assert_true(msb_ext4_create(path, 4 * GIB, "msb-upper", TRUE, &error));
-        best = MIN(best, g_get_monotonic_time() - begun);
-    }
-    g_test_message("a 4 GiB disk takes %.1f ms", (double)best / 1e3);
-    g_assert_cmpint(best, <, 500000);
-    test_remove_dir(dir);
-}
-
-static void
 test_refused(void)
 {
     g_autoptr(GError) error = NULL;
@@ -164,7 +145,6 @@ main(int argc, char **argv)
 
         g_test_add_data_func(name, &sizes[i], check_size);
     }
-    g_test_add_func("/ext4/quick", test_quick);
     g_test_add_func("/ext4/refused", test_refused);
     g_test_add_func("/ext4/sparse-copy", test_sparse_copy);
     return g_test_run();

@@ -23,7 +23,7 @@ run_script(const MsbSpawn *base, const char *script)
     spawn.argv = argv;
     g_assert_true(msb_process_spawn(&spawn, &pid, &pidfd, &error));
     g_assert_no_error(error);
-    g_assert_true(msb_process_reap(pid, pidfd, 20000, &status, &error));
+    g_assert_true(msb_process_reap(pid, pidfd, 120000, &status, &error));
     g_assert_no_error(error);
     close(pidfd);
     return status;
@@ -179,7 +179,7 @@ test_detach(void)
     g_assert_cmpint(poll(&pfd, 1, 0), ==, 0);
     close(p[1]);
     close(p[0]);
-    g_assert_cmpint(poll(&pfd, 1, 20000), ==, 1);
+    g_assert_cmpint(poll(&pfd, 1, 120000), ==, 1);
     close(pidfd);
     spawn.argv = missing;
     spawn.stdin_fd = -1;
@@ -218,9 +218,9 @@ test_run(void)
     g_autofree char *out = NULL;
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(msb_process_run(echo, 20000, &out, &error));
+    g_assert_true(msb_process_run(echo, 120000, &out, &error));
     g_assert_cmpstr(out, ==, "out\n");
-    g_assert_false(msb_process_run(fails, 20000, NULL, &error));
+    g_assert_false(msb_process_run(fails, 120000, NULL, &error));
     assert_failed_with(error, MSB_ERROR_FAILED, "exit status 7: because");
     g_assert_false(msb_process_run(hangs, 50, NULL, &error));
     assert_failed_with(error, MSB_ERROR_TIMEOUT, "within 50 ms");

@@ -125,7 +125,7 @@ kill_supervisor(Fixture *f, const char *name)
 
     g_assert_cmpint(pid, >, 0);
     g_assert_cmpint(kill(pid, SIGKILL), ==, 0);
-    lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, 20000, &error);
+    lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, 120000, &error);
     g_assert_no_error(error);
     msb_lock_release(lock);
 }

@@ -118,7 +118,7 @@ test_lock_exclusive(void)
     g_assert_null(msb_lock_acquire(path, MSB_LOCK_SHARED, 30, &error));
     assert_failed_with(error, MSB_ERROR_TIMEOUT, "30 ms");
     kill(pid, SIGKILL);
-    lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, 10000, &error);
+    lock = msb_lock_acquire(path, MSB_LOCK_EXCLUSIVE, 120000, &error);
     g_assert_no_error(error);
     g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
     close(tell);

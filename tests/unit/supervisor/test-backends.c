@@ -13,7 +13,7 @@
 #include "sv-backends.h"
 #include "sv-log.h"
 
-#define DEADLINE_S 30
+#define DEADLINE_S 120
 
 typedef struct {
     char *dir;
