@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "differ.h"
+#include "rnd.h"
 
 #define MAX_WRONG 10u
 
@@ -19,10 +20,7 @@ static uint64_t state;
 static uint32_t
 rnd(uint32_t n)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % n;
+    return rnd_below(&state, n);
 }
 
 /* One operation's parameters, the same for both sides. */

@@ -3,9 +3,7 @@
 # What the tests of msb-vhost-blk share; sourced.  A directory of their own that
 # goes away at the end, TAP, and one back-end at a time on the socket s.
 # shellcheck disable=SC2034 # set for those who source this
-set -u
-builddir=${abs_top_builddir:-$PWD}
-srcdir=${abs_top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
+. "${BASH_SOURCE[0]%/*}/tap.bash"
 blk=$builddir/vhost-blk/msb-vhost-blk
 dump=$builddir/tests/unit/blk/blk-dump
 work=$(mktemp -d "$PWD/blk-test.XXXXXX")
@@ -18,13 +16,12 @@ cleanup() {
 trap cleanup EXIT
 cd "$work" || exit 99
 
-. "${BASH_SOURCE[0]%/*}/tap.bash"
 # serve ARGS...: start the back-end and wait until it listens
 serve() {
     rm -f s
     coproc READY { exec 3>&1; exec "$blk" --socket-path=s --ready-fd=3 --reconnect "$@" 2>log; }
     pid=$READY_PID
-    read -rt 20 -u "${READY[0]}" _
+    read -rt 120 -u "${READY[0]}" _
 }
 stop() { # its exit status
     local status
@@ -33,13 +30,6 @@ stop() { # its exit status
     status=$?
     pid=
     return $status
-}
-# requires TOOL...: all of them, or the test is skipped
-requires() {
-    local tool
-    for tool; do
-        command -v "$tool" >/dev/null || { echo "1..0 # SKIP $tool is not installed"; exit 77; }
-    done
 }
 
 # ---- for images of one $format ---------------------------------------------------------
@@ -63,7 +53,7 @@ refused() {
     local image=$1 pattern=$2 description=$3 status
     shift 3
     [ $# -gt 0 ] || set -- --read-only
-    timeout 20 "$blk" --socket-path=s --format="$format" --blk-file="$image" "$@" >out 2>log
+    timeout 120 "$blk" --socket-path=s --format="$format" --blk-file="$image" "$@" >out 2>log
     status=$?
     [ $status = 1 ] && grep -q -- "$pattern" log
     check $? "$description"
@@ -74,9 +64,4 @@ patched() {
     python3 -c 'import struct, sys
 order, offset, type, value = sys.argv[1:]
 f = open("broken", "r+b"); f.seek(int(offset)); f.write(struct.pack(order + type, int(value, 0)))' "$1" "${@:3}"
-}
-
-finish() {
-    echo "1..$count"
-    [ $failed = 0 ]
 }

@@ -3,9 +3,7 @@
 # What the tests of msb-vhost-fs share; sourced.  A directory $work of their own that goes away at the end, TAP, and
 # one share at a time that is mounted on this host.
 # shellcheck disable=SC2034 # set for those who source this
-set -u
-builddir=${abs_top_builddir:-$PWD}
-srcdir=${abs_top_srcdir:-$(cd "$(dirname "$0")/.." && pwd)}
+. "${BASH_SOURCE[0]%/*}/tap.bash"
 fs=$builddir/vhost-fs/msb-vhost-fs
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/fs-test.XXXXXX")
 pid=
@@ -22,15 +20,6 @@ stop() { # end whatever is served; its exit status
 trap 'stop; rm -rf "$work"' EXIT
 chmod 755 "$work"
 
-. "${BASH_SOURCE[0]%/*}/tap.bash"
-skip_all() {
-    echo "1..0 # SKIP $1"
-    exit 0
-}
-finish() {
-    echo "1..$count"
-    exit $((failed != 0))
-}
 has_user_attributes() { # has_user_attributes FILE
     python3 -c 'import os,sys; os.setxattr(sys.argv[1], "user.t", b"1"); os.removexattr(sys.argv[1], "user.t")' "$1" 2>/dev/null
 }
@@ -39,7 +28,7 @@ mount_share() {
     "$fs" --shared-dir="$work/share" --mount="$work/mnt" "$@" 2>"$work/log" &
     pid=$!
     # The mount is there when the directory is another one; its server says no more.
-    for ((i = 0; i < 500; i++)); do
+    for ((i = 0; i < 6000; i++)); do
         mountpoint -q "$work/mnt" && return 0
         kill -0 $pid 2>/dev/null || break
         read -rt 0.02 <> <(:) || :

@@ -9,6 +9,7 @@
 #include <config.h>
 
 #include "px.h"
+#include "rnd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,10 +35,7 @@ static uint64_t state = UINT64_C(88172645463325252);
 uint32_t
 px_rnd(uint32_t n)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % n;
+    return rnd_below(&state, n);
 }
 
 long

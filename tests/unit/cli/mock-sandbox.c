@@ -17,18 +17,6 @@
 #include "msb-run-state.h"
 #include "msb-state.h"
 
-static char *agent_path;
-
-static void
-run_agent(int fd)
-{
-    g_autofree char *arg = g_strdup_printf("--serve-fd=%d", fd);
-
-    if (fcntl(fd, F_SETFD, 0) == 0)
-        execl(agent_path, agent_path, arg, (char *)NULL);
-    _exit(127);
-}
-
 static gboolean
 save_config(MsbHome *home, const char *name, GError **error)
 {
@@ -78,18 +66,19 @@ main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbLock) lock = NULL;
+    g_autofree char *agent = NULL;
     Fixture *f;
 
     if (argc != 2)
         return 2;
     signal(SIGPIPE, SIG_IGN);
-    agent_path = msb_paths_find_program("msb-agent", NULL);
-    home = agent_path ? msb_home_open(NULL, &error) : NULL;
+    agent = msb_paths_find_program("msb-agent", NULL);
+    home = fixture_use_agent(agent) ? msb_home_open(NULL, &error) : NULL;
     if (!home) {
         fprintf(stderr, "mock-sandbox: %s\n", error ? error->message : "no agent");
         return 1;
     }
-    f = fixture_start(run_agent, 500);
+    f = fixture_start(fixture_run_agent, 500);
     if (save_config(home, argv[1], &error) && (lock = take_run_directory(home, argv[1], f, &error))) {
         puts("ready");
         fflush(stdout);

@@ -62,15 +62,21 @@ ft_tmp(void)
 }
 
 const char *
-ft_path(const char *name)
+ft_at(const char *dir, const char *name)
 {
     static char buf[8][PATH_MAX];
     static unsigned turn;
     char *path = buf[turn++ % MB_ARRAY_SIZE(buf)];
 
-    if (snprintf(path, PATH_MAX, "%s/%s", ft_tmp(), name) >= PATH_MAX)
+    if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
         exit(1);
     return path;
+}
+
+const char *
+ft_path(const char *name)
+{
+    return ft_at(ft_tmp(), name);
 }
 
 const char *

@@ -33,6 +33,8 @@ const char *ft_tmp(void);
 void ft_tmp_remove(void);
 /* ft_tmp()/name, in one of a few static buffers. */
 const char *ft_path(const char *name);
+/* dir/name, likewise. */
+const char *ft_at(const char *dir, const char *name);
 /* An own sub-directory of the temporary one, made anew. */
 const char *ft_subdir(const char *name);
 

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 
 #include "fs-test.h"
+#include "rnd.h"
 
 #define MAX_OPCODE 64u
 
@@ -25,10 +26,7 @@ rnd(void)
 {
     static uint64_t state = 88172645463325252u;
 
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 16);
+    return (uint32_t)(rnd_next(&state) >> 16);
 }
 
 /* One raw request; true if what came back is a well-formed reply or silence. */

@@ -20,12 +20,7 @@ static char host_dir[4096];
 static const char *
 host(const char *name)
 {
-    static char path[2][4400];
-    static unsigned turn;
-    char *p = path[turn++ % 2];
-
-    snprintf(p, sizeof(path[0]), "%s/%s", host_dir, name);
-    return p;
+    return ft_at(host_dir, name);
 }
 
 static uint32_t

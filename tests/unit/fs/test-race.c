@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "fs-test.h"
+#include "rnd.h"
 
 #define SECRET "SECRET"
 
@@ -30,21 +31,7 @@ static uint64_t seed;
 static uint32_t
 rnd(uint32_t n)
 {
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 20) % n;
-}
-
-static const char *
-in_dir(const char *dir, const char *name)
-{
-    static char path[8][4400];
-    static unsigned turn;
-    char *p = path[turn++ % 8];
-
-    snprintf(p, sizeof(path[0]), "%s/%s", dir, name);
-    return p;
+    return rnd_below(&seed, n);
 }
 
 static void
@@ -63,7 +50,7 @@ put(const char *path, const char *text)
 static void
 swap_once(const char *name, const char *target)
 {
-    const char *path = in_dir(share, name), *aside = in_dir(share, "aside"), *out = in_dir(outside, "moved");
+    const char *path = ft_at(share, name), *aside = ft_at(share, "aside"), *out = ft_at(outside, "moved");
     unsigned i;
 
     switch (rnd(4)) {
@@ -105,16 +92,16 @@ swap_once(const char *name, const char *target)
 static void
 host_process(void)
 {
-    const char *file = in_dir(secret, "file");
+    const char *file = ft_at(secret, "file");
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         char target[4400];
 
-        mkdir(in_dir(share, "d"), 0755);
-        mkdir(in_dir(share, "d/e"), 0755);
-        put(in_dir(share, "d/file"), "public");
-        put(in_dir(share, "d/e/file"), "public");
+        mkdir(ft_at(share, "d"), 0755);
+        mkdir(ft_at(share, "d/e"), 0755);
+        put(ft_at(share, "d/file"), "public");
+        put(ft_at(share, "d/e/file"), "public");
         snprintf(target, sizeof(target), "%s", secret);
         switch (rnd(3)) {
         case 0:
@@ -264,15 +251,15 @@ struct picture {
 static void
 take_picture(struct picture *p)
 {
-    int fd = open(in_dir(secret, "file"), O_RDONLY | O_NOATIME);
+    int fd = open(ft_at(secret, "file"), O_RDONLY | O_NOATIME);
 
     memset(p, 0, sizeof(*p));
-    if (stat(secret, &p->dir) < 0 || stat(in_dir(secret, "file"), &p->file) < 0 ||
-        stat(in_dir(secret, "secret-name"), &p->hidden) < 0 || fd < 0 || read(fd, p->text, sizeof(p->text)) < 0)
+    if (stat(secret, &p->dir) < 0 || stat(ft_at(secret, "file"), &p->file) < 0 ||
+        stat(ft_at(secret, "secret-name"), &p->hidden) < 0 || fd < 0 || read(fd, p->text, sizeof(p->text)) < 0)
         exit(1);
     close(fd);
     p->attributes[0] = listxattr(secret, NULL, 0);
-    p->attributes[1] = listxattr(in_dir(secret, "file"), NULL, 0);
+    p->attributes[1] = listxattr(ft_at(secret, "file"), NULL, 0);
     p->dir.st_atim = p->file.st_atim = p->hidden.st_atim = (struct timespec){0};
 }
 
@@ -297,8 +284,8 @@ test_race(bool no_openat2, enum fs_stat_virt virt)
     memset(text, 's', sizeof(text));
     memcpy(text, SECRET, strlen(SECRET));
     text[sizeof(SECRET) + 99] = 0;
-    put(in_dir(secret, "file"), text);
-    put(in_dir(secret, "secret-name"), text);
+    put(ft_at(secret, "file"), text);
+    put(ft_at(secret, "secret-name"), text);
     take_picture(&before);
     memset(&seen, 0, sizeof(seen));
     fflush(stdout);

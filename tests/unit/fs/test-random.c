@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "fs-test.h"
+#include "rnd.h"
 
 #define N_DIRS 4u
 #define N_NAMES 12u
@@ -31,10 +32,7 @@ static uint64_t state;
 static uint32_t
 rnd(uint32_t n)
 {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state >> 20) % n;
+    return rnd_below(&state, n);
 }
 
 /* ---- names: three directories below the root, and the root ------------------------------------------- */

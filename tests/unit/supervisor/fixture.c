@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +88,26 @@ serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
     sv_log_close();
     g_main_loop_unref(server.loop);
     _exit(0);
+}
+
+static char *agent_path;
+
+gboolean
+fixture_use_agent(const char *path)
+{
+    g_free(agent_path);
+    agent_path = g_strdup(path);
+    return path && access(path, X_OK) == 0;
+}
+
+void
+fixture_run_agent(int fd)
+{
+    g_autofree char *arg = g_strdup_printf("--serve-fd=%d", fd);
+
+    if (fcntl(fd, F_SETFD, 0) == 0)
+        execl(agent_path, agent_path, arg, (char *)NULL);
+    _exit(127);
 }
 
 Fixture *

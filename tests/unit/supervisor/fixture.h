@@ -13,7 +13,7 @@
 #include "msb-client-private.h"
 #include "msb-error.h"
 
-#define DEADLINE_S 60
+#define DEADLINE_S 120
 
 typedef struct {
     char *dir;
@@ -25,6 +25,9 @@ typedef struct {
 
 /* run_agent serves its end of the channel and does not return. */
 Fixture *fixture_start(void (*run_agent)(int fd), guint hangup_grace_ms);
+/* The real agent as a run_agent, after having said where it is. FALSE if it cannot be executed. */
+gboolean fixture_use_agent(const char *path);
+void fixture_run_agent(int fd);
 void fixture_stop(Fixture *f);
 /* Wait for a server that ends by itself. */
 void fixture_stopped(Fixture *f);

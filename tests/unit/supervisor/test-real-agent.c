@@ -13,24 +13,12 @@
 
 #include "fixture.h"
 
-static char *agent_path;
-
-static void
-run_agent(int fd)
-{
-    g_autofree char *arg = g_strdup_printf("--serve-fd=%d", fd);
-
-    if (fcntl(fd, F_SETFD, 0) == 0)
-        execl(agent_path, agent_path, arg, (char *)NULL);
-    _exit(127);
-}
-
 #define SH(client, script) RUN(client, "/bin/sh", "-c", script)
 
 static void
 test_basics(void)
 {
-    Fixture *f = fixture_start(run_agent, 500);
+    Fixture *f = fixture_start(fixture_run_agent, 500);
     g_autoptr(MsbClient) client = fixture_connect(f);
     g_autoptr(Run) both = SH(client, "echo out; echo err >&2; exit 7");
     g_autoptr(Run) term = SH(client, "kill -TERM $$");
@@ -59,7 +47,7 @@ test_basics(void)
 static void
 test_pipe(void)
 {
-    Fixture *f = fixture_start(run_agent, 500);
+    Fixture *f = fixture_start(fixture_run_agent, 500);
     g_autoptr(MsbClient) client = fixture_connect(f);
     const char *argv[] = { "/bin/cat", NULL };
     MsbExecOptions options = { .argv = argv };
@@ -83,7 +71,7 @@ test_pipe(void)
 static void
 test_slow_reader(void)
 {
-    Fixture *f = fixture_start(run_agent, 500);
+    Fixture *f = fixture_start(fixture_run_agent, 500);
     g_autoptr(MsbClient) client = fixture_connect(f);
     g_autoptr(Run) flood = RUN(client, "/usr/bin/head", "-c", "300000000", "/dev/zero");
     g_autoptr(Run) other = NULL;
@@ -107,7 +95,7 @@ test_slow_reader(void)
 static void
 test_many(void)
 {
-    Fixture *f = fixture_start(run_agent, 500);
+    Fixture *f = fixture_start(fixture_run_agent, 500);
     g_autoptr(MsbClient) client = fixture_connect(f);
     g_autoptr(GPtrArray) runs = g_ptr_array_new_with_free_func((GDestroyNotify)run_free);
 
@@ -136,7 +124,7 @@ test_many(void)
 static void
 test_terminal(void)
 {
-    Fixture *f = fixture_start(run_agent, 500);
+    Fixture *f = fixture_start(fixture_run_agent, 500);
     g_autoptr(MsbClient) client = fixture_connect(f);
     g_autoptr(Run) size = RUN_TTY(client, "/bin/sh", "-c", "stty size; read x; stty size");
     g_autoptr(Run) type = RUN_TTY(client, "/usr/bin/tty");
@@ -157,7 +145,7 @@ test_terminal(void)
 static void
 test_lost_client(void)
 {
-    Fixture *f = fixture_start(run_agent, 300);
+    Fixture *f = fixture_start(fixture_run_agent, 300);
     MsbClient *client = fixture_connect(f);
     g_autoptr(MsbClient) other = fixture_connect(f);
     g_autoptr(Run) polite = RUN(client, "/bin/sleep", "1000");
@@ -179,7 +167,7 @@ test_lost_client(void)
 static void
 test_detach(void)
 {
-    Fixture *f = fixture_start(run_agent, 300);
+    Fixture *f = fixture_start(fixture_run_agent, 300);
     MsbClient *client = fixture_connect(f);
     g_autoptr(Run) run = SH(client, "echo started; read x; echo got $x; exit 5");
     g_autoptr(MsbClient) other = NULL;
@@ -203,13 +191,14 @@ test_detach(void)
 int
 main(int argc, char **argv)
 {
+    g_autofree char *path = NULL;
     const char *builddir = g_getenv("abs_top_builddir");
 
     g_test_init(&argc, &argv, NULL);
-    agent_path = builddir ? g_build_filename(builddir, "agent", "msb-agent", NULL)
-                          : g_canonicalize_filename("agent/msb-agent", NULL);
-    if (access(agent_path, X_OK) < 0) {
-        g_print("1..0 # SKIP no agent at %s\n", agent_path);
+    path = builddir ? g_build_filename(builddir, "agent", "msb-agent", NULL)
+                    : g_canonicalize_filename("agent/msb-agent", NULL);
+    if (!fixture_use_agent(path)) {
+        g_print("1..0 # SKIP no agent at %s\n", path);
         return 0;
     }
     g_test_add_func("/real-agent/basics", test_basics);
