@@ -138,7 +138,7 @@ forget "$h/pushed:1"
 config '{"transfers": {"retries": 1}}'
 exec {fd}< <(exec python3 "$here/proxy.py" "$tmp/forward.log" me:pw)
 pids+=($!)
-read -r -t 20 -u "$fd" forward
+read -r -t 120 -u "$fd" forward
 http_proxy=http://me:pw@127.0.0.1:$forward works "through a proxy that wants to know who we are" msb pull -q --insecure "127.0.0.1:$plain/team/image:1"
 out=$(cat "$tmp/forward.log")
 [[ $out == *"GET http://127.0.0.1:$plain/v2/team/image/blobs/"* ]] && pass "layers too" || fail "layers too"
@@ -160,6 +160,7 @@ https_proxy=http://me:pw@127.0.0.1:$forward works "TLS through the proxy's tunne
 grep -q "^CONNECT $tls" "$tmp/forward.log" && pass "it was asked to connect" || fail "it was asked to connect"
 forget "$tls/team/image:1"
 works "and without it" msb pull -q "$tls/team/image:1"
+within 60 grep -q '"GET /v2/team/image/blobs' "$tmp/tls.log" # which the registry writes when it has answered
 out=$(grep -h '"GET /v2/team/image/blobs' "$tmp/tls.log")
 [[ $out == *HTTP/2.0* && $out != *HTTP/1* ]] && pass "where the server has HTTP/2 it is used" || fail "where the server has HTTP/2 it is used"
 forget "$tls/team/image:1"

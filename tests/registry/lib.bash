@@ -25,6 +25,16 @@ fail() { count=$((count + 1)); failed=$((failed + 1)); echo "not ok $count - $1"
 works() { local n=$1; shift; if out=$("$@" 2>&1) && [ "$out" = "${want:-$out}" ]; then pass "$n"; else fail "$n"; fi; }
 fails() { local n=$1 r=$2; shift 2; if out=$("$@" 2>&1); then fail "$n"; elif [[ $out =~ $r ]]; then pass "$n"; else fail "$n"; fi; }
 
+# within SECONDS COMMAND...: until it succeeds.
+within() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || return 1
+        read -r -t 0.1 <> <(:) || :
+    done
+}
+
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # start_registry NAME YAML...: sets $port, waits until it listens.  A port that was free may be taken by the time it is
