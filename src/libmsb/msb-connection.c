@@ -162,38 +162,65 @@ keep_alive(MsbConnection *connection, guint ms)
     (void)virConnectSetKeepAlive(connection->conn, (int)MAX(ms / 4000, 1), 3);
 }
 
-MsbConnection *
-msb_connection_open_bounded(GError **error)
+/* Waits until it is opened, or the deadline. NULL without error: that passed. */
+static MsbConnection *
+await_opening(Opening *o, gint64 deadline, GError **error)
 {
-    guint ms = timeout_ms();
-    gint64 deadline = g_get_monotonic_time() + (gint64)ms * 1000;
-    g_autoptr(MsbConnection) connection = NULL;
-    Opening *o = g_new0(Opening, 1);
-    gboolean done;
+    MsbConnection *connection;
 
-    /* libvirt's own deadlines need an event loop, though not one that runs. */
-    msb_connection_enable_events();
+    g_mutex_lock(&o->mutex);
+    while (!o->done && g_cond_wait_until(&o->changed, &o->mutex, deadline))
+        ;
+    connection = g_steal_pointer(&o->connection);
+    if (o->error)
+        g_propagate_error(error, g_steal_pointer(&o->error));
+    g_mutex_unlock(&o->mutex);
+    return connection;
+}
+
+static MsbConnection *
+open_until(gint64 deadline, GError **error)
+{
+    Opening *o = g_new0(Opening, 1);
+    MsbConnection *connection;
+
     g_atomic_ref_count_init(&o->refs);
     g_atomic_ref_count_inc(&o->refs);
     g_mutex_init(&o->mutex);
     g_cond_init(&o->changed);
     g_thread_unref(g_thread_new("libvirt", open_in_thread, o));
-    g_mutex_lock(&o->mutex);
-    while (!o->done && g_cond_wait_until(&o->changed, &o->mutex, deadline))
-        ;
-    done = o->done;
-    connection = g_steal_pointer(&o->connection);
-    if (o->error)
-        g_propagate_error(error, g_steal_pointer(&o->error));
-    g_mutex_unlock(&o->mutex);
+    connection = await_opening(o, deadline, error);
     opening_unref(o);
-    if (connection)
+    return connection;
+}
+
+MsbConnection *
+msb_connection_open_bounded(GError **error)
+{
+    /* A command that has several things to ask does not wait for each of them. */
+    static gint64 silent_until;
+    static GMutex one_at_a_time;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&one_at_a_time);
+    guint ms = timeout_ms();
+    gint64 now = g_get_monotonic_time();
+    g_autoptr(GError) local = NULL;
+    MsbConnection *connection;
+
+    /* libvirt's own deadlines need an event loop, though not one that runs. */
+    msb_connection_enable_events();
+    connection = now < silent_until ? NULL : open_until(now + (gint64)ms * 1000, &local);
+    if (connection) {
         keep_alive(connection, ms);
-    else if (!done)
+    } else if (local) {
+        g_propagate_error(error, g_steal_pointer(&local));
+    } else {
+        if (now >= silent_until)
+            silent_until = g_get_monotonic_time() + (gint64)ms * 1000;
         msb_error_set(error, MSB_ERROR_HYPERVISOR,
                       "libvirt at '%s' does not answer within %.3g s; does its daemon hang (libvirtd, virtqemud)? End "
                       "it, and it is started again", msb_connection_default_uri(), ms / 1000.0);
-    return g_steal_pointer(&connection);
+    }
+    return connection;
 }
 
 static void

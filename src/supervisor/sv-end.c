@@ -30,9 +30,9 @@
 
 /* What syncing and unmounting may take on top of the grace. */
 #define GUEST_MARGIN_MS 10000
-/* libvirt itself kills a QEMU that ignores SIGTERM after ten seconds. */
+/* How long libvirt has to end the machine before QEMU is killed without it, and then to do the rest. */
 #define KILL_MS 5000u
-#define GIVE_UP_MS 10000u
+#define GIVE_UP_MS 20000u
 /* A busy libvirtd takes its time to say why a machine ended. */
 #define DOUBT_MS 10000u
 #define TAIL_LINES 6u

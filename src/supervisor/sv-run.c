@@ -163,7 +163,11 @@ failed:
 static gboolean
 begin(gpointer data)
 {
-    sv_boot_begin(data);
+    SvRun *run = data;
+
+    /* It may have been told to end before it had begun. */
+    if (run->stage != SV_STAGE_ENDING)
+        sv_boot_begin(run);
     return G_SOURCE_REMOVE;
 }
 
