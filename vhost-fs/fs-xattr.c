@@ -121,7 +121,7 @@ is_single_root(const struct fs_req *req, const struct fs_node *node)
 }
 
 /* A value or a list of len bytes lies in the reply buffer; the guest has room for size of
- * them, or asks (with size 0) how many there are. */
+ * them, which may be less than a structure takes, or asks (with size 0) how many there are. */
 static int
 reply_sized(struct fs_req *req, size_t len, uint32_t size)
 {
@@ -129,7 +129,7 @@ reply_sized(struct fs_req *req, size_t len, uint32_t size)
         struct fuse_getxattr_out *out = fs_req_reply(req, sizeof(*out));
 
         out->size = (uint32_t)len;
-        return 0;
+        return fs_req_room(req) < sizeof(*out) ? -EINVAL : 0;
     }
     if (len > size || len > fs_req_room(req))
         return -ERANGE;

@@ -527,7 +527,7 @@ ft_getxattr(struct ft *t, uint64_t node, const char *name, void *value, uint32_t
     struct fuse_getxattr_out out;
     size_t len = 0;
     int r = ft_call(t, FUSE_GETXATTR, node, &in, sizeof(in), name, strlen(name) + 1, cap ? value : (void *)&out,
-                    cap ? MB_MAX(cap, (uint32_t)sizeof(out)) : sizeof(out), &len);
+                    cap ? cap : sizeof(out), &len);
 
     return r < 0 ? r : cap ? (int)len : (int)out.size;
 }
@@ -539,7 +539,7 @@ ft_listxattr(struct ft *t, uint64_t node, char *list, uint32_t cap)
     struct fuse_getxattr_out out;
     size_t len = 0;
     int r = ft_call(t, FUSE_LISTXATTR, node, &in, sizeof(in), NULL, 0, cap ? list : (void *)&out,
-                    cap ? MB_MAX(cap, (uint32_t)sizeof(out)) : sizeof(out), &len);
+                    cap ? cap : sizeof(out), &len);
 
     return r < 0 ? r : cap ? (int)len : (int)out.size;
 }

@@ -170,10 +170,14 @@ test_xattrs(struct ft *t)
     eq_int(ft_setxattr(t, e.nodeid, "user.colour", "blue", 4, 0), 0, "setxattr");
     eq_int(ft_getxattr(t, e.nodeid, "user.colour", buf, 0), 4, "its size");
     eq_int(ft_getxattr(t, e.nodeid, "user.colour", buf, sizeof(buf)), 4, "its value");
+    eq_int(ft_getxattr(t, e.nodeid, "user.colour", buf, 4), 4, "its value in as much room as it takes");
+    eq_int(ft_getxattr(t, e.nodeid, "user.colour", buf, 3), -ERANGE, "and in less");
     ok(memcmp(buf, "blue", 4) == 0, "is what was set");
     eq_int(ft_listxattr(t, e.nodeid, buf, sizeof(buf)), 12, "the list has it alone");
     eq_str(buf, "user.colour", "by name");
     eq_int(ft_listxattr(t, e.nodeid, buf, 0), 12, "and its size");
+    eq_int(ft_listxattr(t, e.nodeid, buf, 12), 12, "the list in as much room as it takes");
+    eq_int(ft_listxattr(t, e.nodeid, buf, 7), -ERANGE, "and in less");
     eq_int(ft_getxattr(t, e.nodeid, "user.nothing", buf, sizeof(buf)), -ENODATA, "another one");
     eq_int(ft_removexattr(t, e.nodeid, "user.colour"), 0, "removexattr");
     eq_int(ft_listxattr(t, e.nodeid, buf, sizeof(buf)), 0, "an empty list");
