@@ -363,6 +363,7 @@ fs_node_forget_all(struct fs *fs)
 
     for (i = 1; fs_slab_at(&fs->nodes.slab, i); i++) {
         struct fs_node *node = fs_slab_at(&fs->nodes.slab, i);
+        struct fs_lock_owner *owners;
         struct fs_node *parent;
 
         if (node == fs->root || !fs_slot_ref(&node->slot))
@@ -370,9 +371,12 @@ fs_node_forget_all(struct fs *fs)
         /* Parents first: stale places may point in circles. */
         pthread_mutex_lock(fs_node_lock(fs, node));
         parent = node->parent;
+        owners = node->lock_owners;
         node->parent = NULL;
+        node->lock_owners = NULL;
         pthread_mutex_unlock(fs_node_lock(fs, node));
         fs_node_put(fs, parent);
+        fs_lock_owners_free(owners);
         fs_node_forget(fs, node, UINT64_MAX);
         fs_node_put(fs, node);
     }

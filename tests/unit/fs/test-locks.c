@@ -185,6 +185,26 @@ test_many(const struct file *a, const struct file *b)
     eq_int(pending, 0, "all of them end");
 }
 
+/* A guest that begins again has not closed what it had; the node of a single file's share is there all the time. */
+static void
+test_restart(struct ft *t)
+{
+    struct fs_config config = {.shared_file = ft_path("share/g"), .cache = FS_CACHE_AUTO};
+    struct fuse_entry_out e;
+    struct file a, b = {.t = t};
+
+    eq_int(ft_create(t, FUSE_ROOT_ID, "g", O_RDWR, 0644, &e, &b.fh), 0, "another file");
+    b.node = e.nodeid;
+    a.t = ft_core(&config);
+    eq_int(ft_walk(a.t, "g", &a.node), 0, "is shared by itself");
+    eq_int(ft_open(a.t, a.node, O_RDWR, &a.fh), 0, "open");
+    eq_int(lock(&a, 1, F_WRLCK, 0, 9), 0, "and locked");
+    eq_int(lock(&b, 1, F_WRLCK, 0, 9), -EAGAIN, "others cannot have it");
+    eq_int(ft_init(a.t, 0), 0, "until that guest begins again");
+    eq_int(lock(&b, 1, F_WRLCK, 0, 9), 0, "and has no locks any more");
+    ft_free(a.t);
+}
+
 int
 main(void)
 {
@@ -208,6 +228,7 @@ main(void)
     test_waiting(&a, &b, 0);
     test_waiting(&a, &b, FUSE_LK_FLOCK);
     test_many(&a, &b);
+    test_restart(b.t);
     ft_free(b.t);
     eq_int(flock_it(&a, F_WRLCK), 0, "what a sandbox held goes with it");
     ft_free(a.t);
