@@ -220,19 +220,32 @@ open_below(struct fs *fs, const struct fs_fd *dir, const char *name, struct fs_n
     return 0;
 }
 
+/* An ancestor and its descriptor, which no eviction takes until the walk is past it. */
+struct held {
+    struct fs_node_ref node;
+    struct fs_fd fd;
+};
+
+static void
+held_clear(struct held *held)
+{
+    fs_fd_put(&held->fd);
+    fs_node_ref_clear(&held->node);
+}
+
 /* One step: the nearest ancestor with a descriptor opens its child on the way to node.
  * Returns 1 when node itself was opened into *fd, 0 after an ancestor was (*held then is
- * its descriptor), or -errno. */
+ * that one), or -errno. */
 static int
-walk_step(struct fs *fs, struct fs_node *node, struct fs_fd *held, struct fs_fd *fd)
+walk_step(struct fs *fs, struct fs_node *node, struct held *held, struct fs_fd *fd)
 {
     fs_auto_node struct fs_node_ref at = {fs, fs_node_ref(node)};
     unsigned depth;
 
     for (depth = 0; depth < FS_NODE_MAX_WALK; depth++) {
-        fs_auto_fd struct fs_fd dir = FS_FD_NONE;
         char name[NAME_MAX + 1];
         fs_auto_node struct fs_node_ref parent = {fs, node_place(fs, at.node, name)};
+        fs_auto_fd struct fs_fd dir = FS_FD_NONE;
 
         if (!parent.node)
             return -ESTALE;
@@ -247,8 +260,8 @@ walk_step(struct fs *fs, struct fs_node *node, struct fs_fd *held, struct fs_fd 
 
                 if (r < 0)
                     return r;
-                fs_fd_put(held);
-                *held = next;
+                held_clear(held);
+                *held = (struct held){{fs, mb_steal_ptr(&at.node)}, next};
                 return 0;
             }
         }
@@ -283,7 +296,7 @@ open_single(struct fs *fs, struct fs_fd *fd)
 int
 fs_node_fd(struct fs *fs, struct fs_node *node, struct fs_fd *fd)
 {
-    fs_auto_fd struct fs_fd held = FS_FD_NONE;
+    MB_CLEANUP(held_clear) struct held held = {{fs, NULL}, FS_FD_NONE};
     unsigned steps;
 
     if (node == fs->single_node)

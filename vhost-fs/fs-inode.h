@@ -86,7 +86,7 @@ struct fs_nodes {
     atomic_uint n_orphans;
 };
 
-/* A descriptor of a node while a request uses it. */
+/* A descriptor of a node while a request uses it; the node is referenced as long. */
 struct fs_fd {
     int fd;
     bool real;                  /* not O_PATH: the f* calls work on it */

@@ -117,6 +117,8 @@ look_closely(const struct fs_dir_ref *dir, const char *name, struct statx *stx, 
     fs_node_adopt_fd(fs, *node, mb_steal_fd(&path_fd), &fd);
     r = fs_ident_load(fs, *node, &fd, stx, id);
     if (r < 0) {
+        /* First the descriptor, whose users the node counts. */
+        fs_fd_put(&fd);
         fs_node_put(fs, *node);
         *node = NULL;
     }
