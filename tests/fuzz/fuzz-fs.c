@@ -3,14 +3,25 @@
  * FUSE requests against the core of vhost-fs, on a share in a temporary
  * directory that is made anew for every input.
  *
- * Input: first byte 0 strict, 1 relaxed, 2 off, 3 read-only; then requests:
- * opcode (u8), node (u8: an index into the node numbers that replies gave so
- * far; 255: eight bytes of input), flags (u8: 1 put a file handle from a reply
- * into the first eight bytes of the body, 2 a header that lies about the
- * length, 4 a reply of 20 bytes only), length of the body (u16; 65535: 1 MiB of
- * zeros), the body.
+ * Input: mode (u8: 0 strict, 1 relaxed, 2 off, 3 read-only; 4 without
+ * openat2(), 8 a quota, 16 host-perms=mirror, 32 cache=always and writeback, 64
+ * a share of one file), then records: kind (u8), node (u8: an index into the
+ * node numbers that replies gave so far; 255: eight bytes of input), flags (u8),
+ * length of the body (u16), the body.
  *
- * Replies must be well formed, and nothing outside the share may change.
+ * Kinds below 64 are opcodes; flags: 1 put a file handle from a reply into the
+ * first eight bytes of the body, 2 a header that lies about the length, 4 a reply
+ * of 20 bytes only, and in the upper bits where the request is split.  From 128
+ * on they are opcodes, too, whose body follows user (u8), room for the reply (u16)
+ * and where that is split (u8); flag 1 means a handle with its own node then, and 4
+ * that the thread may not wait: what would have, is sent again, another request by then.
+ * Kinds from 64 to 127 are what the host does, see host_action().
+ *
+ * Lengths from 0xf000 on are long: long_bodies[] says how long the body is, and the
+ * low byte how much of it is in the input (255: nothing).
+ *
+ * Replies must be well formed and within their room, nothing outside the share may
+ * be read or changed, and nothing may be held when the guest starts again.
  */
 #include <config.h>
 
@@ -21,22 +32,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fs-core.h"
 #include "fs-req.h"
 #include "fuzz.h"
+#include "mb-cleanup.h"
 #include "mb-log.h"
 
 #define MAX_REQUESTS 200
 #define MAX_NODES 32
 #define HUGE_BODY (1u << 20)
+#define SECRET_SIZE 16
 
-static char top[64], share[80];
+static const uint32_t long_bodies[16] = {
+    256, 1024, 1025, 1100, 4095, 4096, 5200, 65535, 65536, 65537, FS_MAX_BODY - 40, FS_MAX_BODY - 16,
+    FS_MAX_BODY, FS_MAX_BODY + 1, HUGE_BODY, HUGE_BODY,
+};
+
+static char top[64], share[80], file[96], accounts[80], secret[80];
+static uint8_t secret_text[SECRET_SIZE];
 static struct fs_worker *worker;
-static uint64_t nodes[MAX_NODES], handles[MAX_NODES];
+static uint64_t nodes[MAX_NODES];
+static struct {
+    uint64_t fh, node;
+} handles[MAX_NODES];
 static unsigned n_nodes, n_handles;
 
 static int
@@ -55,6 +79,26 @@ remove_top(void)
 }
 
 static void
+put_file(const char *path, const void *data, size_t n)
+{
+    mb_autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    if (fd < 0 || write(fd, data, n) != (ssize_t)n)
+        abort();
+}
+
+/* Compared byte by byte: a fuzzer learns what memcmp() is given, and writes it itself. */
+static bool
+is_secret(const uint8_t *p)
+{
+    unsigned same = 0;
+
+    for (unsigned i = 0; i < SECRET_SIZE; i++)
+        same += p[i] == secret_text[i];
+    return same == SECRET_SIZE;
+}
+
+static void
 set_up(void)
 {
     struct rlimit limit = {16u << 20, 16u << 20};
@@ -68,114 +112,347 @@ set_up(void)
         abort();
     atexit(remove_top);
     snprintf(share, sizeof(share), "%s/share", top);
+    snprintf(file, sizeof(file), "%s/a", share);
+    snprintf(accounts, sizeof(accounts), "%s/accounts", top);
+    snprintf(secret, sizeof(secret), "%s/secret", top);
+    if (getrandom(secret_text, sizeof(secret_text), 0) != sizeof(secret_text))
+        abort();
+    put_file(secret, secret_text, sizeof(secret_text));
     worker = fs_worker_new();
     mb_log_set_fd(-1);
 }
 
-/* The directory above the share has the share in it and nothing else. */
+/* The directory above the share has what was in it before, and the secret is the same. */
 static void
 check_outside(void)
 {
-    DIR *d = opendir(top);
+    mb_autofd int fd = open(secret, O_RDONLY | O_CLOEXEC);
+    uint8_t text[SECRET_SIZE + 1];
     struct dirent *e;
+    DIR *d = opendir(top);
 
-    if (!d)
+    if (!d || fd < 0 || read(fd, text, sizeof(text)) != SECRET_SIZE || !is_secret(text))
         abort();
     while ((e = readdir(d))) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "share") != 0)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "share") != 0 &&
+            strcmp(e->d_name, "accounts") != 0 && strcmp(e->d_name, "secret") != 0)
             abort();
     }
     closedir(d);
 }
 
-static void
-send_request(struct fs *fs, struct fuse_in_header *in, uint8_t *msg, size_t len, size_t room, size_t split)
-{
-    static uint8_t reply[FS_MAX_REPLY + 64];
-    struct fuse_out_header out;
-    struct iovec out_iov[2], in_iov = {reply, room};
-    struct fs_req req = {.fs = fs, .out = out_iov, .n_out = 2, .in = &in_iov, .n_in = 1, .may_wait = true};
+/* ---- requests ---------------------------------------------------------------------------- */
 
-    memcpy(msg, in, sizeof(*in));
-    split = split > len ? len : split;
-    out_iov[0] = (struct iovec){msg, split};
-    out_iov[1] = (struct iovec){msg + split, len - split};
-    if (fs_req_run(&req, worker) != FS_REQ_DONE)
-        abort();
-    if (req.written == 0)
-        return;
-    memcpy(&out, reply, sizeof(out));
-    if (req.written > room || out.len != req.written || out.unique != in->unique || out.error > 0)
-        abort();
-    if (out.error)
-        return;
-    if (out.len >= sizeof(out) + sizeof(struct fuse_entry_out) && n_nodes < MAX_NODES)
-        memcpy(&nodes[n_nodes++], reply + sizeof(out), 8);
-    if (out.len == sizeof(out) + sizeof(struct fuse_open_out) && n_handles < MAX_NODES)
-        memcpy(&handles[n_handles++], reply + sizeof(out), 8);
-    if (out.len == sizeof(out) + sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out) && n_handles < MAX_NODES)
-        memcpy(&handles[n_handles++], reply + sizeof(out) + sizeof(struct fuse_entry_out), 8);
+struct sent {
+    struct fuse_in_header in;
+    uint8_t *msg;               /* with room for the header in front of the body */
+    size_t len, room;           /* of the message, for the reply */
+    size_t split_out, split_in;
+    bool may_wait;
+};
+
+static void
+note_handle(uint64_t node, const uint8_t *open_out)
+{
+    unsigned i = n_handles < MAX_NODES ? n_handles++ : open_out[0] % MAX_NODES;
+
+    memcpy(&handles[i].fh, open_out, 8);
+    handles[i].node = node;
+}
+
+/* Node numbers and handles that the guest was told. */
+static void
+note_reply(const struct fuse_in_header *in, const uint8_t *payload, size_t len)
+{
+    uint64_t node = in->nodeid;
+
+    switch (in->opcode) {
+    case FUSE_CREATE:
+    case FUSE_TMPFILE:
+    case FUSE_LOOKUP:
+    case FUSE_MKNOD:
+    case FUSE_MKDIR:
+    case FUSE_SYMLINK:
+    case FUSE_LINK:
+        memcpy(&node, payload, 8);
+        if (node)
+            nodes[n_nodes < MAX_NODES ? n_nodes++ : 1 + node % (MAX_NODES - 1)] = node;
+        if (len > sizeof(struct fuse_entry_out))
+            note_handle(node, payload + sizeof(struct fuse_entry_out));
+        break;
+    case FUSE_OPEN:
+    case FUSE_OPENDIR:
+        note_handle(node, payload);
+        break;
+    default:
+        break;
+    }
 }
 
 static void
-one_request(struct fs *fs, struct fuzz_input *input)
+check_reply(const struct sent *s, const uint8_t *reply, size_t written)
+{
+    struct fuse_out_header out;
+
+    if (written < sizeof(out) || written > s->room)
+        abort();
+    memcpy(&out, reply, sizeof(out));
+    if (out.len != written || out.unique != s->in.unique || out.error > 0)
+        abort();
+    for (size_t i = sizeof(out); i + SECRET_SIZE <= written; i++) {
+        if (reply[i] == secret_text[0] && is_secret(reply + i))
+            abort();
+    }
+    if (!out.error)
+        note_reply(&s->in, reply + sizeof(out), written - sizeof(out));
+}
+
+static void
+send_request(struct fs *fs, struct sent *s)
+{
+    /* Of their own size, so that a byte more is seen. */
+    mb_autofree uint8_t *msg = malloc(s->len), *reply = malloc(s->room ? s->room : 1);
+    size_t at_out = MB_MIN(s->split_out, s->len), at_in = MB_MIN(s->split_in, s->room);
+    struct iovec out[2] = {{msg, at_out}, {msg + at_out, s->len - at_out}};
+    struct iovec in[2] = {{reply, at_in}, {reply + at_in, s->room - at_in}};
+    struct fs_req req = {.fs = fs, .out = out, .n_out = 2, .in = in, .n_in = 2, .may_wait = s->may_wait,
+                         .others_wait = !s->may_wait};
+    enum fs_req_state state;
+
+    if (!msg || !reply)
+        abort();
+    memcpy(s->msg, &s->in, sizeof(s->in));
+    memcpy(msg, s->msg, s->len);
+    state = fs_req_run(&req, worker);
+    if (state == FS_REQ_WAITS && !s->may_wait) {
+        /* These two wait for the host's disks. */
+        if (s->in.opcode == FUSE_SYNCFS || s->in.opcode == FUSE_FSYNC || s->in.opcode == FUSE_FSYNCDIR)
+            return;
+        if (s->len > sizeof(s->in))
+            msg[sizeof(s->in) + s->in.uid % (s->len - sizeof(s->in))] ^= (uint8_t)s->room;
+        req.may_wait = true;
+        state = fs_req_run(&req, worker);
+    }
+    if (state != FS_REQ_DONE)
+        abort();
+    if (req.written)
+        check_reply(s, reply, req.written);
+}
+
+/* ---- the host ------------------------------------------------------------------------------ */
+
+/* Names in the share and one level below it, without links on the way. */
+static int
+open_parent(char *path, char **name)
+{
+    char *slash = strchr(path, '/');
+    int root = open(share, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+
+    *name = slash ? slash + 1 : path;
+    if (root < 0)
+        abort();
+    if (!slash)
+        return root;
+    *slash = 0;
+    fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    close(root);
+    return fd;
+}
+
+static bool
+is_name(const char *s)
+{
+    return *s && strcmp(s, ".") != 0 && strcmp(s, "..") != 0 && !strchr(s, '/');
+}
+
+/* body: a path, NUL, and what belongs to it. */
+static void
+host_action(unsigned kind, const uint8_t *body, size_t len)
+{
+    char path[64] = "", other[64] = "", *name, *to;
+    size_t n = strnlen((const char *)body, len), rest = len - MB_MIN(len, n + 1);
+    const uint8_t *value = body + len - rest;
+    mb_autofd int dfd = -1, fd = -1;
+
+    memcpy(path, body, MB_MIN(n, sizeof(path) - 1));
+    memcpy(other, value, MB_MIN(rest, sizeof(other) - 1));
+    dfd = open_parent(path, &name);
+    if (dfd < 0 || !is_name(name) || strcmp(path, "..") == 0)
+        return;
+    switch (kind % 8) {
+    case 0: /* an identity of any form */
+        fd = openat(dfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0)
+            (void)!fsetxattr(fd, FS_IDENT_XATTR, value, MB_MIN(rest, 64u), 0);
+        break;
+    case 1:
+        if (unlinkat(dfd, name, 0) < 0)
+            (void)!unlinkat(dfd, name, AT_REMOVEDIR);
+        break;
+    case 2:
+        fd = open_parent(other, &to);
+        if (fd >= 0 && is_name(to) && strcmp(other, "..") != 0)
+            (void)!renameat(dfd, name, fd, to);
+        break;
+    case 3:
+        (void)!symlinkat(rest & 1 ? "../secret" : rest & 2 ? ".." : secret, dfd, name);
+        break;
+    case 4:
+        (void)!mkdirat(dfd, name, 0700);
+        break;
+    case 5:
+        (void)!mknodat(dfd, name, (rest & 1 ? S_IFIFO : rest & 2 ? S_IFSOCK : S_IFREG) | 0600, 0);
+        break;
+    case 6:
+        fd = openat(dfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+        if (fd >= 0)
+            (void)!pwrite(fd, value, rest, 0);
+        break;
+    default:
+        (void)!linkat(dfd, name, dfd, "hard", 0);
+    }
+}
+
+/* ---- records -------------------------------------------------------------------------------- */
+
+static size_t
+take_body(struct fuzz_input *input, uint8_t *body)
+{
+    uint16_t given = fuzz_u16(input);
+    size_t len = given < 0xf000 ? given : long_bodies[given >> 8 & 15];
+    size_t from_input = given < 0xf000 ? given : (given & 255) == 255 ? 0 : given & 255;
+
+    memset(body, 0, len);
+    fuzz_take(input, body, MB_MIN(MB_MIN(from_input, len), input->left));
+    return len;
+}
+
+static void
+one_record(struct fs *fs, struct fuzz_input *input)
 {
     static uint8_t msg[sizeof(struct fuse_in_header) + HUGE_BODY];
-    uint8_t opcode = fuzz_u8(input), node = fuzz_u8(input), flags = fuzz_u8(input);
-    uint16_t given = fuzz_u16(input);
-    size_t body = given == UINT16_MAX ? HUGE_BODY : given;
-    size_t len = sizeof(struct fuse_in_header) + body;
-    struct fuse_in_header in = {.len = (uint32_t)len, .opcode = opcode, .unique = 9};
+    uint8_t *body = msg + sizeof(struct fuse_in_header), kind = fuzz_u8(input), node = fuzz_u8(input);
+    uint8_t flags = fuzz_u8(input);
+    bool wide = kind >= 128;
+    struct sent s = {.msg = msg, .room = FS_MAX_REPLY, .split_out = flags >> 3, .may_wait = true};
+    size_t len;
 
-    if (node == 255)
-        fuzz_take(input, &in.nodeid, sizeof(in.nodeid));
-    else
-        in.nodeid = n_nodes ? nodes[node % n_nodes] : 1;
-    if (body == HUGE_BODY)
-        memset(msg + sizeof(in), 0, body);
-    else
-        fuzz_take(input, msg + sizeof(in), body);
-    if (flags & 1 && body >= 8 && n_handles)
-        memcpy(msg + sizeof(in), &handles[node % n_handles], 8);
-    if (flags & 2)
-        in.len = flags * 77u;
-    /* These two wait for the host's disks. */
-    if (opcode == FUSE_SYNCFS || opcode == FUSE_FSYNC)
+    s.in = (struct fuse_in_header){.opcode = kind & 63, .unique = 9, .nodeid = nodes[node % n_nodes]};
+    if (wide) {
+        s.in.uid = fuzz_u8(input);
+        s.in.gid = s.in.uid & 3;
+        s.room = fuzz_u16(input);
+        s.split_in = fuzz_u8(input);
+        s.may_wait = !(flags & 4);
+        s.room = s.room == UINT16_MAX ? FS_MAX_REPLY + sizeof(struct fuse_out_header) : s.room;
+    } else if (flags & 4) {
+        s.room = 20;
+    }
+    len = take_body(input, body);
+    if (kind >= 64 && kind < 128) {
+        host_action(kind, body, len);
         return;
-    send_request(fs, &in, msg, len, flags & 4 ? 20 : FS_MAX_REPLY, flags >> 3);
+    }
+    if (node == 255)
+        fuzz_take(input, &s.in.nodeid, sizeof(s.in.nodeid));
+    if (flags & 1 && len >= 8 && n_handles) {
+        memcpy(body, &handles[node % n_handles].fh, 8);
+        if (wide)
+            s.in.nodeid = handles[node % n_handles].node;
+    }
+    s.len = sizeof(s.in) + len;
+    s.in.len = flags & 2 ? flags * 77u : (uint32_t)s.len;
+    if (s.may_wait && (s.in.opcode == FUSE_SYNCFS || s.in.opcode == FUSE_FSYNC || s.in.opcode == FUSE_FSYNCDIR))
+        return;
+    send_request(fs, &s);
+}
+
+static void
+begin(struct fs *fs)
+{
+    struct fuse_init_in init = {.major = 7, .minor = 38, .flags = UINT32_MAX, .flags2 = UINT32_MAX};
+    uint8_t msg[sizeof(struct fuse_in_header) + sizeof(init)];
+    struct sent s = {.msg = msg, .len = sizeof(msg), .room = 256, .split_out = 40, .may_wait = true};
+
+    n_nodes = 1;
+    nodes[0] = 1;
+    n_handles = 0;
+    s.in = (struct fuse_in_header){.len = sizeof(msg), .opcode = FUSE_INIT, .unique = 9};
+    memcpy(msg + sizeof(s.in), &init, sizeof(init));
+    send_request(fs, &s);
+}
+
+/* When the guest begins anew, nothing is left of what it had. */
+static void
+check_nothing_held(struct fs *fs)
+{
+    struct fs_node *node;
+
+    fs_reset(fs);
+    if (atomic_load(&fs->nodes.slab.live) != (fs->single ? 2 : 1) || atomic_load(&fs->handles.slab.live) != 0 ||
+        atomic_load(&fs->handles.n_dir_buffers) != 0 || fs->locks.n_owners != 0 || fs->nodes.n_fds != 1)
+        abort();
+    for (uint32_t i = 1; (node = fs_slab_at(&fs->nodes.slab, i)); i++) {
+        if (node != fs->root && atomic_load(&node->fd_state) != 0)
+            abort();
+    }
+}
+
+static int
+lowest_free_fd(void)
+{
+    mb_autofd int fd = open("/", O_PATH | O_CLOEXEC);
+
+    return fd;
+}
+
+static void
+run(uint8_t mode, struct fuzz_input *input)
+{
+    struct fs_config config = {.shared_dir = share, .max_nodes = 64, .max_fds = 16};
+    int first_fd = lowest_free_fd();
+    char err[FS_ERR_MAX];
+    struct fs *fs;
+
+    config.read_only = mode % 4 == 3;
+    config.stat_virt = mode % 4 == 3 ? FS_STAT_RELAXED : (enum fs_stat_virt)(mode % 4);
+    config.no_openat2 = mode & 4;
+    if (mode & 8)
+        config.quota = (struct fs_quota_config){.dir = accounts, .bytes = 1u << 20, .inodes = 20};
+    config.host_perms = mode & 16 ? FS_PERMS_MIRROR : FS_PERMS_PRIVATE;
+    config.cache = mode & 32 ? FS_CACHE_ALWAYS : FS_CACHE_AUTO;
+    config.writeback = mode & 32;
+    if (mode & 64) {
+        put_file(file, "one", 3);
+        config.shared_dir = NULL;
+        config.shared_file = file;
+    }
+    /* Without user attributes there is no strict mode. */
+    if (fs_new(&config, &fs, err) < 0)
+        return;
+    begin(fs);
+    for (unsigned i = 0; i < MAX_REQUESTS && input->left > 0; i++)
+        one_record(fs, input);
+    check_nothing_held(fs);
+    fs_free(fs);
+    if (lowest_free_fd() != first_fd)
+        abort();
 }
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input input = {data, size};
-    struct fs_config config = {.shared_dir = share, .max_nodes = 64, .max_fds = 16};
-    struct fuse_init_in init = {.major = 7, .minor = 38, .flags = UINT32_MAX, .flags2 = UINT32_MAX};
-    struct fuse_in_header in = {.len = sizeof(in) + sizeof(init), .opcode = FUSE_INIT, .unique = 9};
-    uint8_t msg[sizeof(in) + sizeof(init)];
-    uint8_t mode = fuzz_u8(&input) % 4;
-    char err[FS_ERR_MAX];
-    struct fs *fs;
-    unsigned i;
+    uint8_t mode = fuzz_u8(&input);
 
     if (!worker)
         set_up();
-    if (mkdir(share, 0700) < 0)
+    if (mkdir(share, 0700) < 0 || (mode & 8 && mkdir(accounts, 0700) < 0))
         abort();
-    config.stat_virt = mode == 3 ? FS_STAT_RELAXED : (enum fs_stat_virt)mode;
-    config.read_only = mode == 3;
-    /* Without user attributes there is no strict mode. */
-    if (fs_new(&config, &fs, err) == 0) {
-        n_nodes = 1;
-        nodes[0] = 1;
-        n_handles = 0;
-        memcpy(msg + sizeof(in), &init, sizeof(init));
-        send_request(fs, &in, msg, sizeof(msg), 256, 40);
-        for (i = 0; i < MAX_REQUESTS && input.left > 0; i++)
-            one_request(fs, &input);
-        fs_free(fs);
-    }
+    run(mode, &input);
     nftw(share, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    if (mode & 8)
+        nftw(accounts, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     check_outside();
     return 0;
 }

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What libFuzzer changes in an input of fuzz-fs: whole requests of the right form are
+ * put in, taken away, moved and changed, and sometimes the bytes as they are.  Bytes alone
+ * seldom make a second request that has anything to do with the first.
+ */
+#include <config.h>
+
+#include <linux/fuse.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "mb-macros.h"
+
+#define MAX_RECORDS 200
+#define MAX_RECORD 512
+
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed);
+
+/* Arguments: a structure, then names, then data. */
+static const struct {
+    uint8_t opcode, fixed, names, data;
+} shapes[] = {
+    {FUSE_LOOKUP, 0, 1, 0},
+    {FUSE_FORGET, sizeof(struct fuse_forget_in), 0, 0},
+    {FUSE_GETATTR, sizeof(struct fuse_getattr_in), 0, 0},
+    {FUSE_SETATTR, sizeof(struct fuse_setattr_in), 0, 0},
+    {FUSE_READLINK, 0, 0, 0},
+    {FUSE_SYMLINK, 0, 2, 0},
+    {FUSE_MKNOD, sizeof(struct fuse_mknod_in), 1, 0},
+    {FUSE_MKDIR, sizeof(struct fuse_mkdir_in), 1, 0},
+    {FUSE_UNLINK, 0, 1, 0},
+    {FUSE_RMDIR, 0, 1, 0},
+    {FUSE_RENAME, sizeof(struct fuse_rename_in), 2, 0},
+    {FUSE_LINK, sizeof(struct fuse_link_in), 1, 0},
+    {FUSE_OPEN, sizeof(struct fuse_open_in), 0, 0},
+    {FUSE_READ, sizeof(struct fuse_read_in), 0, 0},
+    {FUSE_WRITE, sizeof(struct fuse_write_in), 0, 1},
+    {FUSE_STATFS, 0, 0, 0},
+    {FUSE_RELEASE, sizeof(struct fuse_release_in), 0, 0},
+    {FUSE_SETXATTR, sizeof(struct fuse_setxattr_in), 1, 1},
+    {FUSE_GETXATTR, sizeof(struct fuse_getxattr_in), 1, 0},
+    {FUSE_LISTXATTR, sizeof(struct fuse_getxattr_in), 0, 0},
+    {FUSE_REMOVEXATTR, 0, 1, 0},
+    {FUSE_FLUSH, sizeof(struct fuse_flush_in), 0, 0},
+    {FUSE_INIT, sizeof(struct fuse_init_in), 0, 0},
+    {FUSE_OPENDIR, sizeof(struct fuse_open_in), 0, 0},
+    {FUSE_READDIR, sizeof(struct fuse_read_in), 0, 0},
+    {FUSE_RELEASEDIR, sizeof(struct fuse_release_in), 0, 0},
+    {FUSE_GETLK, sizeof(struct fuse_lk_in), 0, 0},
+    {FUSE_SETLK, sizeof(struct fuse_lk_in), 0, 0},
+    {FUSE_SETLKW, sizeof(struct fuse_lk_in), 0, 0},
+    {FUSE_ACCESS, sizeof(struct fuse_access_in), 0, 0},
+    {FUSE_CREATE, sizeof(struct fuse_create_in), 1, 0},
+    {FUSE_INTERRUPT, sizeof(struct fuse_interrupt_in), 0, 0},
+    {FUSE_DESTROY, 0, 0, 0},
+    {FUSE_BATCH_FORGET, sizeof(struct fuse_batch_forget_in) + 4 * sizeof(struct fuse_forget_one), 0, 1},
+    {FUSE_FALLOCATE, sizeof(struct fuse_fallocate_in), 0, 0},
+    {FUSE_READDIRPLUS, sizeof(struct fuse_read_in), 0, 0},
+    {FUSE_RENAME2, sizeof(struct fuse_rename2_in), 2, 0},
+    {FUSE_LSEEK, sizeof(struct fuse_lseek_in), 0, 0},
+    {FUSE_COPY_FILE_RANGE, sizeof(struct fuse_copy_file_range_in), 0, 0},
+    {FUSE_TMPFILE, sizeof(struct fuse_create_in), 1, 0},
+    {64, 0, 1, 1}, /* the host's doings */
+    {65, 0, 1, 0},
+    {66, 0, 2, 0},
+    {67, 0, 1, 1},
+    {68, 0, 1, 0},
+    {69, 0, 1, 1},
+    {70, 0, 1, 1},
+    {71, 0, 1, 0},
+};
+
+static const char *const names[] = {
+    "a", "b", "c", "a", "b", "a/b", "b/a", "..", ".", "", "user.a", "user.b", "user.msb.override_stat",
+    "security.capability", "trusted.t", "system.posix_acl_access", "../secret", "hard",
+};
+
+static uint32_t state;
+
+static uint32_t
+number(uint32_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % below;
+}
+
+/* ---- one record ------------------------------------------------------------------------ */
+
+/* Structures of small numbers, flags, and seldom large ones. */
+static void
+fill_structure(uint8_t *at, size_t n)
+{
+    memset(at, 0, n);
+    for (unsigned i = number(4); n >= 4 && i > 0; i--) {
+        uint32_t place = number((uint32_t)n / 4) * 4;
+        uint32_t value = number(4) ? number(9) : number(2) ? 1u << number(32) : number(2) ? 4096u * number(32) : ~0u;
+
+        memcpy(at + place, &value, 4);
+    }
+}
+
+static size_t
+make_record(uint8_t *out)
+{
+    unsigned k = number(MB_ARRAY_SIZE(shapes));
+    bool host = shapes[k].opcode >= 64, wide = !host && number(4) != 0;
+    uint8_t *at = out, *length, *body;
+    uint16_t len;
+
+    *at++ = (uint8_t)(shapes[k].opcode | (wide ? 128 : 0));
+    *at++ = (uint8_t)number(number(2) ? 3 : 12);
+    *at++ = (uint8_t)((number(8) ? 1 : 0) | (number(16) ? 0 : 4) | (number(4) ? 0 : number(32) << 3));
+    if (wide) {
+        uint16_t room = number(3) ? UINT16_MAX : (uint16_t)(16 + number(number(2) ? 16 : 4096));
+
+        *at++ = (uint8_t)number(3);
+        memcpy(at, &room, 2);
+        at += 2;
+        *at++ = (uint8_t)(number(2) ? 0 : number(256));
+    }
+    length = at;
+    at += 2;
+    body = at;
+    fill_structure(at, shapes[k].fixed);
+    at += shapes[k].fixed;
+    for (unsigned i = 0; i < shapes[k].names; i++) {
+        const char *name = names[number(number(4) ? 5 : MB_ARRAY_SIZE(names))];
+
+        memcpy(at, name, strlen(name) + 1);
+        at += strlen(name) + 1;
+    }
+    if (shapes[k].data) {
+        size_t n = number(40);
+
+        for (size_t i = 0; i < n; i++)
+            at[i] = (uint8_t)(number(2) ? 1 : number(256));
+        at += n;
+    }
+    len = (uint16_t)(at - body);
+    if (len < 255 && number(12) == 0)
+        len = (uint16_t)(0xf000 | number(16) << 8 | len);
+    memcpy(length, &len, 2);
+    return (size_t)(at - out);
+}
+
+/* ---- the list of them -------------------------------------------------------------------- */
+
+/* Where records begin, and the end; fuzz-fs.c reads them alike. */
+static unsigned
+find_records(const uint8_t *data, size_t size, size_t begin[MAX_RECORDS + 1])
+{
+    size_t at = 1;
+    unsigned n = 0;
+
+    while (at + 5 <= size && n < MAX_RECORDS) {
+        size_t head = data[at] >= 128 ? 7 : 3, len;
+        uint16_t given;
+
+        begin[n++] = at;
+        if (at + head + 2 > size)
+            break;
+        memcpy(&given, data + at + head, 2);
+        len = given < 0xf000 ? given : (given & 255) == 255 ? 0 : given & 255;
+        at += head + 2 + len + (data[at + 1] == 255 && (data[at] & 192) != 64 ? 8 : 0);
+    }
+    begin[n] = size;
+    return n;
+}
+
+static size_t
+insert(uint8_t *data, size_t size, size_t max, size_t at, const uint8_t *what, size_t n)
+{
+    if (size + n > max)
+        return size;
+    memmove(data + at + n, data + at, size - at);
+    memcpy(data + at, what, n);
+    return size + n;
+}
+
+static size_t
+cut(uint8_t *data, size_t size, size_t at, size_t n)
+{
+    memmove(data + at, data + at + n, size - at - n);
+    return size - n;
+}
+
+size_t
+LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int seed)
+{
+    size_t begin[MAX_RECORDS + 1], len;
+    uint8_t record[MAX_RECORD];
+    unsigned n, i;
+
+    state = seed | 1;
+    if (size == 0 && max > 0)
+        data[size++] = 0;
+    if (number(5) == 0)
+        return LLVMFuzzerMutate(data, size, max);
+    n = find_records(data, size, begin);
+    if (n == 0 || number(2))
+        return insert(data, size, max, begin[n ? number(n + 1) : 0], record, make_record(record));
+    i = number(n);
+    len = begin[i + 1] - begin[i];
+    switch (number(5)) {
+    case 0:
+        return cut(data, size, begin[i], len);
+    case 1: /* once more, elsewhere */
+        if (len > sizeof(record))
+            return size;
+        memcpy(record, data + begin[i], len);
+        return insert(data, size, max, begin[number(n + 1)], record, len);
+    case 2: /* the mode, a node, flags */
+        data[number(2) ? 0 : begin[i] + 1 + number(2)] = (uint8_t)number(number(2) ? 8 : 256);
+        return size;
+    default: /* in the middle of one, without changing its length */
+        LLVMFuzzerMutate(data + begin[i], len, len);
+        return size;
+    }
+}
