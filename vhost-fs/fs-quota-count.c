@@ -2,7 +2,10 @@
 /*
  * Counting what a share has allocated.  Directories are visited depth first,
  * from a stack of names, so that the depth of the tree costs memory and no
- * descriptors: a directory is found again by walking down to it.
+ * descriptors.  One is open: the next is below it, or below one above it, which
+ * ".." leads to.  Only if that is not the one it was (somebody on the host moves
+ * directories) the next is found by walking down from the root, which for every
+ * directory of a deep tree would take the square of its depth.
  */
 #include <config.h>
 
@@ -22,6 +25,7 @@
 struct pending {
     uint32_t parent;
     bool visited;
+    uint64_t id;
     char *name;
 };
 
@@ -31,12 +35,14 @@ struct count {
     int64_t bytes, inodes;
     struct pending *stack;
     uint32_t n, cap;
+    int fd;                     /* the directory that is open, or -1, */
+    uint32_t at;                /* and its place on the stack, where it may be visited already */
     uint64_t *links;            /* hash set of inodes with several names */
     size_t n_links, cap_links;
 };
 
 static int
-push(struct count *c, uint32_t parent, const char *name)
+push(struct count *c, uint32_t parent, uint64_t id, const char *name)
 {
     char *copy;
 
@@ -52,7 +58,7 @@ push(struct count *c, uint32_t parent, const char *name)
     copy = strdup(name);
     if (!copy)
         return -ENOMEM;
-    c->stack[c->n++] = (struct pending){.parent = parent, .name = copy};
+    c->stack[c->n++] = (struct pending){.parent = parent, .id = id, .name = copy};
     return 0;
 }
 
@@ -134,6 +140,45 @@ open_pending(const struct count *c, uint32_t at)
     return fd < 0 ? -errno : mb_steal_fd(&fd);
 }
 
+/* From the open directory to the one above it. */
+static void
+go_up(struct count *c)
+{
+    uint32_t parent = c->stack[c->at].parent;
+    mb_autofd int from = mb_steal_fd(&c->fd);
+    mb_autofd int up = parent == NO_PARENT ? -1 : openat(from, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct statx stx;
+
+    if (up < 0 || fs_quota_statx(up, &stx) < 0 || identity(&stx) != c->stack[parent].id)
+        return;
+    c->fd = mb_steal_fd(&up);
+    c->at = parent;
+}
+
+/* Open the directory; a descriptor of the caller's own, or -errno. */
+static int
+enter(struct count *c, uint32_t at)
+{
+    uint32_t parent = c->stack[at].parent;
+    int fd;
+
+    while (c->fd >= 0 && c->at != parent)
+        go_up(c);
+    if (c->fd >= 0) {
+        fd = openat(c->fd, c->stack[at].name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = fd < 0 ? -errno : fd;
+    } else {
+        fd = open_pending(c, at);
+    }
+    if (fd < 0)
+        return fd;
+    mb_close(c->fd);
+    c->fd = fd;
+    c->at = at;
+    fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
 static int
 count_one(struct count *c, int dfd, const char *name, uint32_t parent)
 {
@@ -150,7 +195,7 @@ count_one(struct count *c, int dfd, const char *name, uint32_t parent)
         return r;
     c->bytes += fs_quota_allocated(&stx);
     c->inodes++;
-    return S_ISDIR(stx.stx_mode) ? push(c, parent, name) : 0;
+    return S_ISDIR(stx.stx_mode) ? push(c, parent, identity(&stx), name) : 0;
 }
 
 static int
@@ -158,7 +203,7 @@ count_directory(struct count *c, uint32_t at)
 {
     mb_autodir DIR *dir = NULL;
     struct dirent *e;
-    int fd = open_pending(c, at), r = 0;
+    int fd = enter(c, at), r = 0;
 
     /* Removed on the host meanwhile, or nothing for us to see. */
     if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP || fd == -EACCES)
@@ -180,7 +225,7 @@ count_directory(struct count *c, uint32_t at)
 int
 fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes)
 {
-    struct count c = {.root_fd = root_fd};
+    struct count c = {.root_fd = root_fd, .fd = -1};
     struct statx stx;
     int r = fs_quota_statx(root_fd, &stx);
 
@@ -189,7 +234,7 @@ fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes)
     c.place = fs_quota_place_of(&stx);
     c.bytes = fs_quota_allocated(&stx);
     c.inodes = 1;
-    r = push(&c, NO_PARENT, "");
+    r = push(&c, NO_PARENT, identity(&stx), "");
     while (r == 0 && c.n) {
         uint32_t at = c.n - 1;
 
@@ -201,6 +246,7 @@ fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes)
             r = count_directory(&c, at);
         }
     }
+    mb_close(c.fd);
     while (c.n)
         free(c.stack[--c.n].name);
     free(c.stack);

@@ -317,6 +317,34 @@ test_persistent(void)
     ft_free(t);
 }
 
+/* A deep tree, with something beside the way down at every level. */
+static void
+test_deep(void)
+{
+    struct ft *t;
+    int fd, i;
+
+    prepare();
+    fd = open(host_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    for (i = 0; i < 1000 && fd >= 0; i++) {
+        int dir = fd, beside;
+
+        if (mkdirat(dir, "a", 0700) < 0 || mkdirat(dir, "d", 0700) < 0 || mkdirat(dir, "z", 0700) < 0)
+            break;
+        beside = openat(dir, i % 2 ? "a/f" : "z/f", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        if (beside < 0 || write(beside, block, 4096) != 4096)
+            break;
+        close(beside);
+        fd = openat(dir, "d", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        close(dir);
+    }
+    close(fd);
+    eq_int(i, 1000, "a tree of a thousand levels");
+    t = start(64 * MIB, 100000, false);
+    ok(usage_is_true(t, "deep tree"), "is counted");
+    ft_free(t);
+}
+
 /* The program, confined as it is. Were it killed for a system call, its account would not be in order. */
 static void
 test_program(void)
@@ -590,6 +618,7 @@ main(void)
     test_inodes();
     test_changes();
     test_persistent();
+    test_deep();
     test_program();
     test_two();
     test_open_elsewhere();
