@@ -20,8 +20,8 @@
 #define PIECE 5000u
 #define LIMIT (UINT64_C(256) << 20)
 
-static char dir[] = "/tmp/fuzz-vmdk.XXXXXX";
-static char image_path[64], data_path[64];
+static char dir[64];
+static char image_path[80], data_path[80];
 
 static void
 remove_all(void)
@@ -44,9 +44,11 @@ static void
 set_up(void)
 {
     static uint8_t data[64u << 10];
+    const char *base = getenv("TMPDIR");
 
     if (image_path[0])
         return;
+    snprintf(dir, sizeof(dir), "%.40s/fuzz-vmdk.XXXXXX", base && *base == '/' ? base : "/tmp");
     if (!mkdtemp(dir))
         abort();
     snprintf(image_path, sizeof(image_path), "%s/image", dir);
