@@ -19,6 +19,10 @@
 #define N_THREADS 6u
 #define N_ROUNDS 400u
 
+#define DEPTH 6u
+#define FEW_FDS 4u
+#define N_WALKS 3000u
+
 static struct ft *cores[2];
 static atomic_uint wrong;
 
@@ -100,6 +104,122 @@ worker(void *data)
     return NULL;
 }
 
+/* ---- walks --------------------------------------------------------------------------------- */
+
+static struct ft *walk_core;
+static uint64_t leaf;
+static atomic_bool walked;
+
+/* A guest that uses a file whose ancestors have no descriptors: every look at it is a walk. */
+static void *
+walker(void *data)
+{
+    struct ft mine = *walk_core;
+    unsigned i;
+
+    (void)data;
+    mine.worker = fs_worker_new();
+    for (i = 0; i < N_WALKS; i++) {
+        struct fuse_entry_out e;
+        char name[16];
+
+        /* It may be ESTALE meanwhile. */
+        ft_getattr(&mine, leaf, NULL);
+        snprintf(name, sizeof(name), "other-%u", i % 8);
+        if (ft_lookup(&mine, FUSE_ROOT_ID, name, &e) == 0) {
+            ft_setxattr(&mine, e.nodeid, "user.a", "b", 1, 0);
+            ft_forget(&mine, e.nodeid, 1);
+        }
+    }
+    atomic_store(&walked, true);
+    fs_worker_free(mine.worker);
+    return NULL;
+}
+
+/* And that moves a part of the tree elsewhere, and forgets where it was. */
+static void *
+mover(void *data)
+{
+    struct ft mine = *walk_core;
+    const char *const places[] = {"m", "n"};
+    unsigned i;
+
+    (void)data;
+    mine.worker = fs_worker_new();
+    for (i = 0; !atomic_load(&walked); i++) {
+        struct fuse_entry_out from, to;
+
+        if (ft_lookup(&mine, FUSE_ROOT_ID, places[i % 2], &from) < 0 ||
+            ft_lookup(&mine, FUSE_ROOT_ID, places[(i + 1) % 2], &to) < 0) {
+            wrong++;
+            break;
+        }
+        if (ft_rename(&mine, from.nodeid, "1", to.nodeid, "1", 0) < 0)
+            wrong++;
+        ft_forget(&mine, from.nodeid, 1);
+        ft_forget(&mine, to.nodeid, 1);
+    }
+    fs_worker_free(mine.worker);
+    return NULL;
+}
+
+/* The guest has begun again: nobody holds anything. */
+static bool
+nothing_is_held(struct fs *fs)
+{
+    struct fs_node *node;
+    uint32_t i;
+
+    fs_reset(fs);
+    for (i = 1; (node = fs_slab_at(&fs->nodes.slab, i)); i++) {
+        if (node != fs->root && (node->slot.refs || node->fd_state)) {
+            tap_diag("node %u: %u references, descriptor word %#llx", i, node->slot.refs,
+                     (unsigned long long)node->fd_state);
+            return false;
+        }
+    }
+    return fs->nodes.n_fds == 1 && fs->nodes.slab.live == 1 && fs->handles.slab.live == 0;
+}
+
+static void
+test_walks(void)
+{
+    struct fs_config config = {.cache = FS_CACHE_AUTO, .max_fds = FEW_FDS};
+    struct fuse_entry_out e, d = {.nodeid = FUSE_ROOT_ID};
+    pthread_t threads[3];
+    char name[16];
+    uint64_t fh;
+    unsigned i;
+
+    config.shared_dir = ft_subdir("deep");
+    walk_core = ft_core(&config);
+    for (i = 0; i < 8; i++) {
+        snprintf(name, sizeof(name), "other-%u", i);
+        if (ft_create(walk_core, FUSE_ROOT_ID, name, O_RDWR, 0644, &e, &fh) == 0)
+            ft_release(walk_core, e.nodeid, fh);
+        ft_forget(walk_core, e.nodeid, 1);
+    }
+    ft_mkdir(walk_core, FUSE_ROOT_ID, "n", 0755, &e);
+    ft_forget(walk_core, e.nodeid, 1);
+    ft_mkdir(walk_core, FUSE_ROOT_ID, "m", 0755, &d);
+    for (i = 1; i <= DEPTH; i++) {
+        snprintf(name, sizeof(name), "%u", i);
+        ft_mkdir(walk_core, d.nodeid, name, 0755, &e);
+        ft_forget(walk_core, d.nodeid, 1);
+        d = e;
+    }
+    leaf = e.nodeid;
+    eq_int(ft_getattr(walk_core, leaf, NULL), 0, "a file far below");
+    pthread_create(&threads[0], NULL, mover, NULL);
+    pthread_create(&threads[1], NULL, walker, NULL);
+    pthread_create(&threads[2], NULL, walker, NULL);
+    for (i = 0; i < 3; i++)
+        pthread_join(threads[i], NULL);
+    eq_int(wrong, 0, "is walked to while its ancestors move and are forgotten");
+    ok(nothing_is_held(walk_core->fs), "and nothing is held of them in the end");
+    ft_free(walk_core);
+}
+
 int
 main(void)
 {
@@ -121,7 +241,10 @@ main(void)
     eq_int(wrong, 0, "six threads, two cores, one directory");
     eq_int(ft_getattr(cores[0], FUSE_ROOT_ID, &a), 0, "both still serve");
     eq_int(ft_getattr(cores[1], FUSE_ROOT_ID, &a), 0, "it");
-    ft_free(cores[0]);
-    ft_free(cores[1]);
+    for (i = 0; i < 2; i++) {
+        ok(nothing_is_held(cores[i]->fs), "nothing is held when its guest begins again");
+        ft_free(cores[i]);
+    }
+    test_walks();
     return tap_done();
 }
