@@ -29,6 +29,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,21 @@ check_reply(const struct sent *s, const uint8_t *reply, size_t written)
 }
 
 static void
+finished(struct fs_req *req)
+{
+    *(atomic_bool *)req->opaque = true;
+}
+
+/* A lock that another owner has is waited for, until the device stops. */
+static void
+give_up_waiting(struct fs *fs, atomic_bool *done)
+{
+    fs_req_cancel_all(fs);
+    if (!atomic_load(done))
+        abort();
+}
+
+static void
 send_request(struct fs *fs, struct sent *s)
 {
     /* Of their own size, so that a byte more is seen. */
@@ -215,8 +231,9 @@ send_request(struct fs *fs, struct sent *s)
     size_t at_out = MB_MIN(s->split_out, s->len), at_in = MB_MIN(s->split_in, s->room);
     struct iovec out[2] = {{msg, at_out}, {msg + at_out, s->len - at_out}};
     struct iovec in[2] = {{reply, at_in}, {reply + at_in, s->room - at_in}};
+    atomic_bool done = false;
     struct fs_req req = {.fs = fs, .out = out, .n_out = 2, .in = in, .n_in = 2, .may_wait = s->may_wait,
-                         .others_wait = !s->may_wait};
+                         .others_wait = !s->may_wait, .done = finished, .opaque = &done};
     enum fs_req_state state;
 
     if (!msg || !reply)
@@ -233,7 +250,9 @@ send_request(struct fs *fs, struct sent *s)
         req.may_wait = true;
         state = fs_req_run(&req, worker);
     }
-    if (state != FS_REQ_DONE)
+    if (state == FS_REQ_PENDING)
+        give_up_waiting(fs, &done);
+    else if (state != FS_REQ_DONE)
         abort();
     if (req.written)
         check_reply(s, reply, req.written);
@@ -418,7 +437,7 @@ run(uint8_t mode, struct fuzz_input *input)
     config.stat_virt = mode % 4 == 3 ? FS_STAT_RELAXED : (enum fs_stat_virt)(mode % 4);
     config.no_openat2 = mode & 4;
     if (mode & 8)
-        config.quota = (struct fs_quota_config){.dir = accounts, .bytes = 1u << 20, .inodes = 20};
+        config.quota = (struct fs_quota_config){.dir = accounts, .bytes = 128u << 10, .inodes = 8};
     config.host_perms = mode & 16 ? FS_PERMS_MIRROR : FS_PERMS_PRIVATE;
     config.cache = mode & 32 ? FS_CACHE_ALWAYS : FS_CACHE_AUTO;
     config.writeback = mode & 32;
