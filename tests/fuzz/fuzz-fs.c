@@ -15,7 +15,7 @@
  * on they are opcodes, too, whose body follows user (u8), room for the reply (u16)
  * and where that is split (u8); flag 1 means a handle with its own node then, and 4
  * that the thread may not wait: what would have, is sent again, another request by then.
- * Kinds from 64 to 127 are what the host does, see host_action().
+ * Kinds from 64 to 127 are what the host does, see fuzz-fs-host.h.
  *
  * Lengths from 0xf000 on are long: long_bodies[] says how long the body is, and the
  * low byte how much of it is in the input (255: nothing).
@@ -36,11 +36,11 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fs-core.h"
 #include "fs-req.h"
+#include "fuzz-fs-host.h"
 #include "fuzz.h"
 #include "mb-cleanup.h"
 #include "mb-log.h"
@@ -258,80 +258,6 @@ send_request(struct fs *fs, struct sent *s)
         check_reply(s, reply, req.written);
 }
 
-/* ---- the host ------------------------------------------------------------------------------ */
-
-/* Names in the share and one level below it, without links on the way. */
-static int
-open_parent(char *path, char **name)
-{
-    char *slash = strchr(path, '/');
-    int root = open(share, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
-
-    *name = slash ? slash + 1 : path;
-    if (root < 0)
-        abort();
-    if (!slash)
-        return root;
-    *slash = 0;
-    fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    close(root);
-    return fd;
-}
-
-static bool
-is_name(const char *s)
-{
-    return *s && strcmp(s, ".") != 0 && strcmp(s, "..") != 0 && !strchr(s, '/');
-}
-
-/* body: a path, NUL, and what belongs to it. */
-static void
-host_action(unsigned kind, const uint8_t *body, size_t len)
-{
-    char path[64] = "", other[64] = "", *name, *to;
-    size_t n = strnlen((const char *)body, len), rest = len - MB_MIN(len, n + 1);
-    const uint8_t *value = body + len - rest;
-    mb_autofd int dfd = -1, fd = -1;
-
-    memcpy(path, body, MB_MIN(n, sizeof(path) - 1));
-    memcpy(other, value, MB_MIN(rest, sizeof(other) - 1));
-    dfd = open_parent(path, &name);
-    if (dfd < 0 || !is_name(name) || strcmp(path, "..") == 0)
-        return;
-    switch (kind % 8) {
-    case 0: /* an identity of any form */
-        fd = openat(dfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0)
-            (void)!fsetxattr(fd, FS_IDENT_XATTR, value, MB_MIN(rest, 64u), 0);
-        break;
-    case 1:
-        if (unlinkat(dfd, name, 0) < 0)
-            (void)!unlinkat(dfd, name, AT_REMOVEDIR);
-        break;
-    case 2:
-        fd = open_parent(other, &to);
-        if (fd >= 0 && is_name(to) && strcmp(other, "..") != 0)
-            (void)!renameat(dfd, name, fd, to);
-        break;
-    case 3:
-        (void)!symlinkat(rest & 1 ? "../secret" : rest & 2 ? ".." : secret, dfd, name);
-        break;
-    case 4:
-        (void)!mkdirat(dfd, name, 0700);
-        break;
-    case 5:
-        (void)!mknodat(dfd, name, (rest & 1 ? S_IFIFO : rest & 2 ? S_IFSOCK : S_IFREG) | 0600, 0);
-        break;
-    case 6:
-        fd = openat(dfd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
-        if (fd >= 0)
-            (void)!pwrite(fd, value, rest, 0);
-        break;
-    default:
-        (void)!linkat(dfd, name, dfd, "hard", 0);
-    }
-}
-
 /* ---- records -------------------------------------------------------------------------------- */
 
 static size_t
@@ -369,7 +295,7 @@ one_record(struct fs *fs, struct fuzz_input *input)
     }
     len = take_body(input, body);
     if (kind >= 64 && kind < 128) {
-        host_action(kind, body, len);
+        fuzz_fs_host(share, secret, kind, body, len);
         return;
     }
     if (node == 255)
