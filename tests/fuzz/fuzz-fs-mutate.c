@@ -79,15 +79,12 @@ static const char *const names[] = {
     "security.capability", "trusted.t", "system.posix_acl_access", "../secret", "hard",
 };
 
-static uint32_t state;
+static unsigned state;
 
 static uint32_t
 number(uint32_t below)
 {
-    state ^= state << 13;
-    state ^= state >> 17;
-    state ^= state << 5;
-    return state % below;
+    return (uint32_t)rand_r(&state) % below;
 }
 
 /* ---- one record ------------------------------------------------------------------------ */
@@ -197,7 +194,7 @@ LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned int see
     uint8_t record[MAX_RECORD];
     unsigned n, i;
 
-    state = seed | 1;
+    state = seed;
     if (size == 0 && max > 0)
         data[size++] = 0;
     if (number(5) == 0)
