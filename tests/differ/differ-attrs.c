@@ -146,6 +146,7 @@ xattrs(struct df_side *s)
     df_result(s, "set", ft_setxattr(s->t, f, "user.a", "12345", 5, 0));
     df_result(s, "get", ft_getxattr(s->t, f, "user.a", value, sizeof(value)));
     df_result(s, "its size", ft_getxattr(s->t, f, "user.a", NULL, 0));
+    df_result(s, "just room", ft_getxattr(s->t, f, "user.a", value, 5));
     df_result(s, "no room", ft_getxattr(s->t, f, "user.a", value, 2));
     df_result(s, "CREATE", ft_setxattr(s->t, f, "user.a", "1", 1, XATTR_CREATE));
     df_result(s, "REPLACE of nothing", ft_setxattr(s->t, f, "user.b", "1", 1, XATTR_REPLACE));
@@ -168,6 +169,7 @@ xattrs(struct df_side *s)
     df_result(s, "remove it", ft_removexattr(s->t, f, "user.msb.override_stat"));
     df_result(s, "list", ft_listxattr(s->t, f, list, sizeof(list)));
     df_result(s, "its size, too", ft_listxattr(s->t, f, NULL, 0));
+    df_result(s, "just room for it", ft_listxattr(s->t, f, list, (uint32_t)ft_listxattr(s->t, f, NULL, 0)));
     df_result(s, "no room for it", ft_listxattr(s->t, f, list, 3));
     df_result(s, "remove", ft_removexattr(s->t, f, "user.a"));
     df_result(s, "again", ft_removexattr(s->t, f, "user.a"));
