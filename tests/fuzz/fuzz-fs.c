@@ -5,7 +5,7 @@
  *
  * Input: mode (u8: 0 strict, 1 relaxed, 2 off, 3 read-only; 4 without
  * openat2(), 8 a quota, 16 host-perms=mirror, 32 cache=always and writeback, 64
- * a share of one file), then records: kind (u8), node (u8: an index into the
+ * a share of one file, 128 two threads that do all of it at the same time), then records: kind (u8), node (u8: an index into the
  * node numbers that replies gave so far; 255: eight bytes of input), flags (u8),
  * length of the body (u16), the body.
  *
@@ -28,6 +28,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -57,12 +58,14 @@ static const uint32_t long_bodies[16] = {
 
 static char top[64], share[80], file[96], accounts[80], secret[80];
 static uint8_t secret_text[SECRET_SIZE];
-static struct fs_worker *worker;
-static uint64_t nodes[MAX_NODES];
-static struct {
+
+/* Of each thread, like what it was told. */
+static _Thread_local struct fs_worker *worker;
+static _Thread_local uint64_t nodes[MAX_NODES];
+static _Thread_local struct {
     uint64_t fh, node;
 } handles[MAX_NODES];
-static unsigned n_nodes, n_handles;
+static _Thread_local unsigned n_nodes, n_handles;
 
 static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -275,7 +278,7 @@ take_body(struct fuzz_input *input, uint8_t *body)
 static void
 one_record(struct fs *fs, struct fuzz_input *input)
 {
-    static uint8_t msg[sizeof(struct fuse_in_header) + HUGE_BODY];
+    static _Thread_local uint8_t msg[sizeof(struct fuse_in_header) + HUGE_BODY];
     uint8_t *body = msg + sizeof(struct fuse_in_header), kind = fuzz_u8(input), node = fuzz_u8(input);
     uint8_t flags = fuzz_u8(input);
     bool wide = kind >= 128;
@@ -313,15 +316,21 @@ one_record(struct fs *fs, struct fuzz_input *input)
 }
 
 static void
+know_the_root(void)
+{
+    n_nodes = 1;
+    nodes[0] = 1;
+    n_handles = 0;
+}
+
+static void
 begin(struct fs *fs)
 {
     struct fuse_init_in init = {.major = 7, .minor = 38, .flags = UINT32_MAX, .flags2 = UINT32_MAX};
     uint8_t msg[sizeof(struct fuse_in_header) + sizeof(init)];
     struct sent s = {.msg = msg, .len = sizeof(msg), .room = 256, .split_out = 40, .may_wait = true};
 
-    n_nodes = 1;
-    nodes[0] = 1;
-    n_handles = 0;
+    know_the_root();
     s.in = (struct fuse_in_header){.len = sizeof(msg), .opcode = FUSE_INIT, .unique = 9};
     memcpy(msg + sizeof(s.in), &init, sizeof(init));
     send_request(fs, &s);
@@ -352,6 +361,44 @@ lowest_free_fd(void)
 }
 
 static void
+all_records(struct fs *fs, struct fuzz_input input)
+{
+    for (unsigned i = 0; i < MAX_REQUESTS && input.left > 0; i++)
+        one_record(fs, &input);
+}
+
+struct second {
+    struct fs *fs;
+    struct fuzz_input input;
+};
+
+static void *
+second_thread(void *data)
+{
+    const struct second *s = data;
+
+    worker = fs_worker_new();
+    if (!worker)
+        abort();
+    know_the_root();
+    all_records(s->fs, s->input);
+    fs_worker_free(worker);
+    return NULL;
+}
+
+static void
+twice_at_once(struct fs *fs, struct fuzz_input input)
+{
+    struct second second = {fs, input};
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, second_thread, &second) != 0)
+        abort();
+    all_records(fs, input);
+    pthread_join(thread, NULL);
+}
+
+static void
 run(uint8_t mode, struct fuzz_input *input)
 {
     struct fs_config config = {.shared_dir = share, .max_nodes = 64, .max_fds = 16};
@@ -376,8 +423,10 @@ run(uint8_t mode, struct fuzz_input *input)
     if (fs_new(&config, &fs, err) < 0)
         return;
     begin(fs);
-    for (unsigned i = 0; i < MAX_REQUESTS && input->left > 0; i++)
-        one_record(fs, input);
+    if (mode & 128)
+        twice_at_once(fs, *input);
+    else
+        all_records(fs, *input);
     check_nothing_held(fs);
     fs_free(fs);
     if (lowest_free_fd() != first_fd)
