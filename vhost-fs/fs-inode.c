@@ -356,28 +356,36 @@ fs_node_forget(struct fs *fs, struct fs_node *node, uint64_t n)
         fs_node_put(fs, node);
 }
 
+/* Its place, and the locks that the guest has on it. */
+static void
+node_clear(struct fs *fs, struct fs_node *node)
+{
+    struct fs_lock_owner *owners;
+    struct fs_node *parent;
+
+    pthread_mutex_lock(fs_node_lock(fs, node));
+    parent = node->parent;
+    owners = node->lock_owners;
+    node->parent = NULL;
+    node->lock_owners = NULL;
+    pthread_mutex_unlock(fs_node_lock(fs, node));
+    fs_node_put(fs, parent);
+    fs_lock_owners_free(owners);
+}
+
 void
 fs_node_forget_all(struct fs *fs)
 {
+    struct fs_node *node;
     uint32_t i;
 
-    for (i = 1; fs_slab_at(&fs->nodes.slab, i); i++) {
-        struct fs_node *node = fs_slab_at(&fs->nodes.slab, i);
-        struct fs_lock_owner *owners;
-        struct fs_node *parent;
-
-        if (node == fs->root || !fs_slot_ref(&node->slot))
+    for (i = 1; (node = fs_slab_at(&fs->nodes.slab, i)); i++) {
+        if (!fs_slot_ref(&node->slot))
             continue;
         /* Parents first: stale places may point in circles. */
-        pthread_mutex_lock(fs_node_lock(fs, node));
-        parent = node->parent;
-        owners = node->lock_owners;
-        node->parent = NULL;
-        node->lock_owners = NULL;
-        pthread_mutex_unlock(fs_node_lock(fs, node));
-        fs_node_put(fs, parent);
-        fs_lock_owners_free(owners);
-        fs_node_forget(fs, node, UINT64_MAX);
+        node_clear(fs, node);
+        if (node != fs->root)
+            fs_node_forget(fs, node, UINT64_MAX);
         fs_node_put(fs, node);
     }
 }
