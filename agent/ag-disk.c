@@ -81,10 +81,10 @@ nothing_found(const struct ag_disk_want *want, const char *path, const char *lis
     const char *other = fd < 0 ? NULL : ag_probe_other(fd);
 
     if (!list[0] && other)
-        return ag_fail(e, ENODATA, want->serial, "The disk has no file system; it looks like %s", other);
+        return ag_fail(e, 0, want->serial, "The disk has no file system; it looks like %s", other);
     if (!list[0])
-        return ag_fail(e, ENODATA, want->serial, "The disk has no known file system and no partitions");
-    return ag_fail(e, ENODATA, want->serial, "No partition of the disk has %s%s file system%s: %s",
+        return ag_fail(e, 0, want->serial, "The disk has no known file system and no partitions");
+    return ag_fail(e, 0, want->serial, "No partition of the disk has %s%s file system%s: %s",
                    want->fstype[0] ? "a " : "a known", want->fstype, want->root ? " for a root" : "", list);
 }
 
@@ -97,11 +97,11 @@ given_partition(const struct ag_disk_want *want, const struct ag_part *parts, un
         if (parts[i].number != want->partition)
             continue;
         if (!parts[i].fstype && !want->fstype[0])
-            return ag_fail(e, ENODATA, want->serial, "Partition %u has no known file system; the disk has %s",
+            return ag_fail(e, 0, want->serial, "Partition %u has no known file system; the disk has %s",
                            want->partition, list);
         return (int)i;
     }
-    return ag_fail(e, ENODATA, want->serial, "The disk has no partition %u; it has %s", want->partition,
+    return ag_fail(e, 0, want->serial, "The disk has no partition %u; it has %s", want->partition,
                    n > 0 ? list : "none at all");
 }
 
@@ -118,7 +118,7 @@ guess_partition(const struct ag_disk_want *want, struct ag_part *parts, unsigned
     }
     best = ag_probe_choose(parts, n, want->root);
     if (best == -ENOTUNIQ)
-        return ag_fail(e, ENOTUNIQ, want->serial,
+        return ag_fail(e, 0, want->serial,
                        "Several partitions of the disk have a file system; say which with partition=N: %s", list);
     return best < 0 ? nothing_found(want, path, list, e) : best;
 }

@@ -165,7 +165,7 @@ drive_to_end --root=overlay: --layers=2
 matches '^boot-failed root 22 /dev/vd.: The ext4 file system cannot be mounted' "an upper layer that is none"
 start_qemu $(disk d "$work/noise" d0)
 drive_to_end --root=disk:d0
-matches '^boot-failed root 61 d0: The disk has no known file system' "a disk without a file system"
+matches '^boot-failed root 0 d0: The disk has no known file system' "a disk without a file system"
 start_qemu $layers $upper
 drive_to_end --root=overlay: --layers=1 --mount=nonsense,a,/b
 matches '^boot-failed mount 22 /b: The kind of mount 99 is unknown$' "a mount of an unknown kind"

@@ -98,10 +98,13 @@ fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" 
     msb run -q --mount-disk ./packed.qcow2:/x:ro,format=raw busybox -- true
 fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
 
-fails_with 1 '/x.*Several partitions.*partition=N: 1 \(ext4, 16 MiB\), 2 \(no known file system, [^)]*\), 5 \(ext4, 16 MiB\)' \
+fails_with 1 '/x.*Several partitions.*partition=N: 1 \(ext4, 16 MiB\), 2 \(no known file system, [^)]*\), 5 \(ext4, 16 MiB\)$' \
     "two partitions that could be meant: both are named" msb run -q --mount-disk ./mbr.img:/x busybox -- true
 fails_with 1 '/x.*no partition 3; it has 1 \(no known file system, [^)]*\), 2 \(xfs' "a partition that is not there" \
     msb run -q --mount-disk ./gpt.raw:/x:partition=3 busybox -- true
+
+truncate -s 16M empty.img
+fails_with 1 "/x.*The disk has no known file system and no partitions$" "a disk without anything on it" msb run -q --mount-disk ./empty.img:/x busybox -- true
 
 # ---- roots --------------------------------------------------------------------------------
 mkdir -p root/bin root/etc
