@@ -85,9 +85,12 @@ ag_boot_system(struct ag_agent *a, const struct mp_boot *boot, struct ag_error *
     e->stage = MP_STAGE_PIVOT;
     r = ag_root_pivot(&a->root, &a->old_fd, e);
     a->pivoted = r == 0;
-    mb_close(a->events);
-    a->events = -1;
-    return r;
+    if (r < 0)
+        return r;
+    a->grow.proc_fd = &a->defaults.proc_fd;
+    a->grow.upper_fd = &a->root.upper_fd;
+    r = ag_grow_start(&a->grow, &a->loop, mb_steal_fd(&a->events), boot);
+    return r < 0 ? ag_fail(e, -r, "uevents", "Changes of disks cannot be watched") : 0;
 }
 
 static void

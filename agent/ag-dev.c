@@ -86,6 +86,12 @@ find_disk(const char *serial, unsigned partition, char path[64])
     return r;
 }
 
+int
+ag_dev_find_disk(const char *serial, char path[64])
+{
+    return find_disk(serial, 0, path);
+}
+
 /* Sleep until something happens to a device; false when the time is over. */
 static bool
 wait_event(int events, uint64_t end)

@@ -153,6 +153,8 @@ new_disk(const struct mp_mount *m, uint64_t attrs, int events, int modules_fd, s
 
     if (r == 0)
         r = ag_disk_mount(path, fstype, (m->flags & MP_MOUNT_RO) != 0, attrs, modules_fd, e);
+    if (r >= 0 && m->flags & MP_MOUNT_GROW)
+        ag_grow_mounted(m->source, path, r);
     /* The host's user knows the disk by where it was to be mounted; one that is not there is our own mistake. */
     if (r < 0 && r != -ENODEV)
         snprintf(e->object, sizeof(e->object), "%s", m->target);

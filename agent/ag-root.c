@@ -107,6 +107,8 @@ mount_upper(struct ag_root *root, int events, struct ag_error *e)
     if (r < 0)
         return r;
     fd = ag_mount_new("ext4", device, ag_disk_can_discard(device) ? discard : NULL, false, 0, e);
+    if (fd >= 0)
+        ag_grow_mounted(UPPER_SERIAL, device, fd);
     r = fd < 0 ? fd : attach(fd, UPPER_DIR, e);
     if (r == 0)
         r = make_dir(UPPER_DIR "/upper", e);

@@ -72,7 +72,7 @@ reap(struct ag_agent *a)
     pid_t pid;
 
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (!ag_sessions_reaped(&a->sessions, pid, status))
+        if (!ag_sessions_reaped(&a->sessions, pid, status) && !ag_grow_reaped(&a->grow, pid))
             ag_console_reaped(&a->console, pid);
     }
     if (!a->stopping || a->last_output || pid == 0 || errno != ECHILD)
@@ -301,6 +301,7 @@ clear(struct ag_agent *a)
     ag_sessions_drop(&a->sessions);
     ag_sessions_sweep(&a->sessions);
     ag_watch_close(&a->loop, &a->signals);
+    ag_grow_clear(&a->grow, &a->loop);
     ag_conn_clear(&a->conn);
     ag_loop_clear(&a->loop);
     mp_strv_free(a->defaults.env);

@@ -9,6 +9,7 @@
  *     ag-loop      epoll, timers        ag-conn      frames in and out
  *     ag-session   commands: pipes, PTYs, credits, exit
  *       ag-exec    the child's side     ag-user ag-env   whom and with what
+ *     ag-grow      file systems follow their disks
  *     ag-console   shell on the serial line       ag-power    ACPI power button
  *     ag-shutdown  terminate, unmount, power off
  *
@@ -274,6 +275,8 @@ int ag_dev_events(void) MB_MUST_CHECK;
 int ag_dev_wait_port(int events, const char *name, char path[64], struct ag_error *e) MB_MUST_CHECK;
 int ag_dev_wait_disk(int events, const char *serial, unsigned partition, char path[64],
                      struct ag_error *e) MB_MUST_CHECK;
+/* The /dev node of a disk that is there. -ENOENT: it is not. */
+int ag_dev_find_disk(const char *serial, char path[64]) MB_MUST_CHECK;
 /* The partitions of a whole disk (its /dev node), by number. How many, or -errno. */
 int ag_dev_partitions(const char *disk, struct ag_part *parts, unsigned max) MB_MUST_CHECK;
 
@@ -375,6 +378,24 @@ struct ag_power {
 /* Listen for the ACPI power button. */
 int ag_power_start(struct ag_power *p, struct ag_loop *l) MB_MUST_CHECK;
 
+/* ---- ag-grow.c ------------------------------------------------------------------- */
+
+struct ag_grow {
+    struct ag_watch events;     /* uevents */
+    char **serials;             /* of the disks whose file systems follow, NULL-terminated */
+    const int *proc_fd, *upper_fd; /* as in struct ag_defaults and struct ag_root */
+    pid_t child;                /* at work, 0 = none */
+    bool again;                 /* there is more to do when it has ended */
+};
+/* Make the ext4 on the whole disk device, mounted as mount_fd, as large as the disk. Nothing happens to other file
+ * systems, nor to one that has that size. What goes wrong is told on the console. */
+void ag_grow_mounted(const char *serial, const char *device, int mount_fd);
+/* Do that from now on when the disk of a mount with MP_MOUNT_GROW, or the writable layer, becomes larger. Takes events,
+ * uevents as of ag_dev_events(). */
+int ag_grow_start(struct ag_grow *g, struct ag_loop *l, int events, const struct mp_boot *boot) MB_MUST_CHECK;
+bool ag_grow_reaped(struct ag_grow *g, pid_t pid);
+void ag_grow_clear(struct ag_grow *g, struct ag_loop *l);
+
 /* ---- ag-shutdown.c -------------------------------------------------------------- */
 
 /* Unmount what can be, make the rest read-only. pivoted: the sandbox's root is ours. */
@@ -393,6 +414,7 @@ struct ag_agent {
     struct ag_defaults defaults;
     struct ag_console console;
     struct ag_power power;
+    struct ag_grow grow;
     struct ag_root root;
     struct ag_watch signals;
     struct ag_timer later;      /* work put off until the first command is on its way */

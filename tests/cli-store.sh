@@ -56,6 +56,15 @@ for command in start stop restart rm; do
     like "$command goes on to the second" "$err" "nobody.*
 .*nothing"
 done
+msb modify nobody
+is "modify wants to know what" "$status" 2
+like "and tells what there is" "$err" "--root-disk"
+msb modify --root-disk +much nobody
+is "a size is a size" "$status" 2
+msb modify --root-disk 8G nobody
+is "modify of what is not there fails" "$status" 1
+like "and names it" "$err" "nobody"
+
 for command in inspect "ps" "logs" shell attach; do
     msb $command nobody
     is "$command of what is not there fails" "$status" 1

@@ -55,6 +55,29 @@ assert v["kind"] == "disk" and v["capacity_bytes"] == 64 << 20 and v["used_bytes
 verdict $? "inspect tells its size" "$out"
 e2fsck -fn "$MSB_HOME/volumes/db/disk.raw" >/dev/null 2>&1
 is "and its file system is whole" $? 0
+msb volume resize db 80M
+is "it can become larger" "$status$out" 0db
+msb volume resize -q db +16M
+msb volume inspect db
+python3 -c 'import json, sys; assert json.load(sys.stdin)["capacity_bytes"] == 96 << 20' <<<"$out"
+verdict $? "to a size or by one" "$out"
+is "also as msb keeps it" "$(grep -o '"size" *: *[0-9]*' "$MSB_HOME/volumes/.meta/db.json" | tr -dc 0-9)" $((96 << 20))
+msb volume resize db 96M
+is "the size it has is no error" "$status" 0
+msb volume resize db 64M
+is "it cannot become smaller" "$status" 1
+like "and the error says what to do" "$err" "has 100663296 bytes and cannot become smaller.*make another one"
+for size in x -1M +x 1.5X ''; do
+    msb volume resize db -- "$size"
+    is "'$size' is no size" "$status" 2
+done
+msb volume resize db +2000000G
+is "nor can it be larger than a file" "$status" 1
+like "which is told" "$err" "larger than 15 TiB"
+msb volume resize data 64M
+like "a directory has no size" "$err" "'data' is a directory"
+msb volume resize nothing 64M
+like "one that is not there is named" "$err" "no volume 'nothing'"
 msb volume create --kind disk --size 64M db
 like "its name is taken" "$err" "there is a volume 'db' already"
 msb volume create --kind disk other

@@ -75,7 +75,8 @@ reload(void *opaque)
     if (rc < 0)
         mb_warn("\"%s\": cannot get the size: %s", path, strerror(-rc));
     else if (!dev->image->ops->measure)
-        mb_warn("\"%s\": a %s image cannot grow while it is served", path, dev->image->ops->format);
+        mb_warn("\"%s\": a %s image cannot grow while it is served: stop, and use qemu-img resize", path,
+                dev->image->ops->format);
     else if (size < old)
         mb_warn("\"%s\" became smaller, %llu instead of %llu bytes; the disk stays as it is", path,
                 (unsigned long long)size, (unsigned long long)old);

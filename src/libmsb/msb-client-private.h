@@ -24,6 +24,9 @@ enum mp_ctl_state msb_client_get_state(const MsbClient *client);
  * supervisor hangs up, which it does when all is down; at most timeout_ms (-1 = for ever). */
 gboolean msb_client_stop(MsbClient *client, guint grace_ms, gboolean force, int timeout_ms, GError **error);
 
+/* The file of the disk with this id in the sandbox's plan has another size now. */
+gboolean msb_client_disk_changed(MsbClient *client, const char *id, GError **error);
+
 /* ---- between msb-client.c and msb-exec.c ---- */
 
 /* Takes a session number for exec; NULL-safe against a closed connection (FALSE with error). */

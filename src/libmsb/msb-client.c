@@ -337,6 +337,21 @@ msb_client_stop(MsbClient *client, guint grace_ms, gboolean force, int timeout_m
     return TRUE;
 }
 
+gboolean
+msb_client_disk_changed(MsbClient *client, const char *id, GError **error)
+{
+    g_auto(MsbEnc) e = { 0 };
+    g_autoptr(GBytes) answer = NULL;
+
+    mp_enc_begin(&e, MP_CTL_DISK_CHANGED, 0, 0);
+    mp_put_str(&e, id);
+    if (mp_enc_end(&e) < 0)
+        return msb_error_set_errno(error, ENOMEM, "cannot tell of the disk's new size");
+    msb_link_send(client->link, &e);
+    answer = await(client, MP_CTL_OK, ANSWER_TIMEOUT_MS, error);
+    return answer != NULL;
+}
+
 void
 msb_exec_info_free(MsbExecInfo *info)
 {

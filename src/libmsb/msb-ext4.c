@@ -164,6 +164,12 @@ make_filesystem(const char *path, guint64 size, const char *label, gboolean over
     return TRUE;
 }
 
+guint64
+msb_ext4_round_size(guint64 size)
+{
+    return size - size % BLOCK_SIZE;
+}
+
 gboolean
 msb_ext4_create(const char *path, guint64 size, const char *label, gboolean overlay_dirs, GError **error)
 {
@@ -174,7 +180,7 @@ msb_ext4_create(const char *path, guint64 size, const char *label, gboolean over
                     "a disk of %" G_GUINT64_FORMAT " bytes: it must be between 16 MiB and 1 PiB", size);
         return FALSE;
     }
-    size -= size % BLOCK_SIZE;
+    size = msb_ext4_round_size(size);
     init_library();
     fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)

@@ -7,6 +7,8 @@
 
 G_BEGIN_DECLS
 
+/* The size that a disk of size bytes has: whole blocks. */
+guint64 msb_ext4_round_size(guint64 size);
 /* Make path (must not exist; 0600) a sparse ext4 of size bytes with the given label; with
  * overlay_dirs it has the directories "upper" (0755) and "work" in it. A failure leaves no file. */
 gboolean msb_ext4_create(const char *path, guint64 size, const char *label, gboolean overlay_dirs,

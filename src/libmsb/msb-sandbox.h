@@ -48,6 +48,9 @@ char *msb_sandbox_dup_log_path(MsbSandbox *sandbox, const char *which);/* "exec"
 gboolean msb_sandbox_start(MsbSandbox *sandbox, GError **error);
 /* Stop gracefully; after timeout_ms (0 = at once) by force. NOT_RUNNING if it does not run. */
 gboolean msb_sandbox_stop(MsbSandbox *sandbox, guint timeout_ms, GError **error);
+/* Make the writable disk over its image size bytes large, or with add larger by size bytes; as msb_volume_resize().
+ * INVALID: its root is a directory or disk image, or the disk would become smaller or too large. */
+gboolean msb_sandbox_resize_root(MsbSandbox *sandbox, gboolean add, guint64 size, GError **error);
 /* Undefine the domain, remove sandboxes/<name>. RUNNING unless force, which also goes on when libvirt cannot be
  * reached. */
 gboolean msb_sandbox_remove(MsbSandbox *sandbox, gboolean force, GError **error);

@@ -39,6 +39,11 @@ gboolean msb_volume_measure(const MsbVolume *volume, guint64 *bytes, guint64 *fi
 /* Names of the sandboxes whose configuration names it (transfer full), sorted; NULL with an error. */
 char **msb_volume_dup_users(MsbHome *home, const char *name, GError **error);
 
+/* Make a disk volume size bytes large, or with add larger by size bytes.  Sandboxes that have it see it at once, and
+ * those that mount it writable make the file system as large; others when they mount it next.  INVALID: it is a
+ * directory, or would become smaller or too large. Works on the thread-default main context, see MsbClient. */
+gboolean msb_volume_resize(MsbHome *home, const char *name, gboolean add, guint64 size, GError **error);
+
 /* Remove it with all that is in it. IN_USE names the sandboxes that name it, also stopped ones. */
 gboolean msb_volume_remove(MsbHome *home, const char *name, GError **error);
 

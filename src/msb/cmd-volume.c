@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* volume create|ls|inspect|rm|mount: named volumes. */
+/* volume create|ls|inspect|resize|rm|mount: named volumes. */
 #include <config.h>
 
 #include <stdio.h>
@@ -81,6 +81,41 @@ static const CmdCommand volume_create = {
     .min_operands = 1,
     .max_operands = G_MAXUINT,
     .run = run_create,
+};
+
+static int
+run_resize(const CmdArgs *args)
+{
+    const char *text = args->operands[1];
+    g_autoptr(MsbHome) home = NULL;
+    g_autoptr(GError) error = NULL;
+    guint64 size;
+
+    if (!msb_parse_size(text + (*text == '+'), &size, &error)) {
+        ui_error("%s", error->message);
+        return CMD_EXIT_USAGE;
+    }
+    home = cmd_open_home();
+    if (!home)
+        return CMD_EXIT_FAILURE;
+    if (!msb_volume_resize(home, args->operands[0], *text == '+', size, &error))
+        return cmd_fail(error);
+    if (!arg_quiet)
+        puts(args->operands[0]);
+    return 0;
+}
+
+static const CmdCommand volume_resize = {
+    .name = "resize",
+    .synopsis = N_("[OPTION…] NAME [+]SIZE"),
+    .summary = N_("Make a disk volume larger"),
+    .details = N_("To SIZE, or with a + by SIZE. A running sandbox that has the volume sees it at once, and its file "
+                  "system grows with it; otherwise that grows when a sandbox mounts the volume next."),
+    .options = {quiet_options},
+    .operands = (const CmdValue[]){CMD_VALUE_VOLUME, CMD_VALUE_ANY, CMD_VALUE_END},
+    .min_operands = 2,
+    .max_operands = 2,
+    .run = run_resize,
 };
 
 static int
@@ -263,6 +298,6 @@ const CmdCommand cmd_volume = {
     .group = CMD_GROUP_SANDBOXES,
     .synopsis = N_("COMMAND …"),
     .summary = N_("Manage named volumes"),
-    .children = (const CmdCommand *const[]){&volume_create, &volume_ls, &volume_inspect, &volume_rm,
+    .children = (const CmdCommand *const[]){&volume_create, &volume_ls, &volume_inspect, &volume_resize, &volume_rm,
                                             &volume_mount, NULL},
 };

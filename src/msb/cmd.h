@@ -244,7 +244,7 @@ CmdSessionResult cmd_session_run(MsbClient *client, const char *sandbox, const C
 
 /* ---- the commands -------------------------------------------------------------------------------- */
 
-extern const CmdCommand cmd_run, cmd_create, cmd_start, cmd_stop, cmd_restart, cmd_rm;
+extern const CmdCommand cmd_run, cmd_create, cmd_start, cmd_stop, cmd_restart, cmd_modify, cmd_rm;
 extern const CmdCommand cmd_ls, cmd_ps, cmd_inspect, cmd_logs;
 extern const CmdCommand cmd_exec, cmd_shell, cmd_attach;
 extern const CmdCommand cmd_pull, cmd_push, cmd_registry, cmd_load, cmd_save, cmd_import;

@@ -73,7 +73,7 @@ static const CmdCommand complete_command = {
 };
 
 const CmdCommand *const cmd_commands[] = {
-    &cmd_run,     &cmd_create, &cmd_start,      &cmd_stop,         &cmd_restart, &cmd_rm,
+    &cmd_run,     &cmd_create, &cmd_start,      &cmd_stop,         &cmd_restart, &cmd_modify, &cmd_rm,
     &cmd_ls,      &cmd_ps,     &cmd_exec,       &cmd_shell,        &cmd_attach,  &cmd_logs,
     &cmd_inspect, &cmd_volume, &cmd_pull,   &cmd_push,   &cmd_load,   &cmd_save,   &cmd_import,     &cmd_image,
     &cmd_images,  &cmd_rmi,    &cmd_registry, &cmd_df,

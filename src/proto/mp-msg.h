@@ -28,7 +28,9 @@
 #include "mp-codec.h"
 #include "mp-frame.h"
 
-#define MP_VERSION 1
+/* 2: partitions, MP_MOUNT_GROW, MP_CTL_DISK_CHANGED.  Another layout of a message is another version: both ends of
+ * a connection say theirs first, and what is of another one is told so instead of being read wrong. */
+#define MP_VERSION 2
 #define MP_WINDOW (256u * 1024)
 #define MP_PORT_NAME "org.msb.agent.0"
 /* Elements that a decoder takes at most: strings in a list, mounts, sessions. */
@@ -70,6 +72,7 @@ enum mp_type {
     MP_CTL_ATTACH = 73,    /* on a new session: u32 global id; STARTED, then a replay of the last output, then live */
     MP_CTL_WAIT_READY = 74,/* answered by CTL_WELCOME once the state is running or failed */
     MP_CTL_WORKLOAD = 75,  /* on a session: the sandbox is to end when this command ends; not answered */
+    MP_CTL_DISK_CHANGED = 76, /* str id of a device: the size of its file is another one; CTL_OK or CTL_ERROR */
 };
 
 enum mp_shutdown { MP_SHUTDOWN_POWEROFF = 0, MP_SHUTDOWN_REBOOT = 1 };
@@ -86,6 +89,7 @@ enum mp_mount_kind { MP_MOUNT_VIRTIOFS = 1, MP_MOUNT_DISK = 2, MP_MOUNT_TMPFS = 
 enum mp_mount_flags {
     MP_MOUNT_RO = 1, MP_MOUNT_NOEXEC = 2, MP_MOUNT_NOSUID = 4, MP_MOUNT_NODEV = 8,
     MP_MOUNT_FILE = 16,    /* virtiofs root with a single file: bind that file on target */
+    MP_MOUNT_GROW = 32,    /* disk: the file system is to be as large as the disk, also when that grows */
 };
 
 struct mp_mount {

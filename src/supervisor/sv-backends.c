@@ -40,6 +40,7 @@ typedef struct {
     guint pid_source, ready_source, log_source;
     int journal_fd;             /* kept for the next one when it dies; -1 = none */
     gboolean ready;
+    gboolean reload;            /* SIGHUP is due when it is ready */
     GString *line;              /* of its standard error, not complete yet */
     char *last_line;            /* the last complete one: the reason if it ends */
     struct mb_ratelimit limit;
@@ -155,8 +156,12 @@ read_ready(Backend *b)
 {
     char byte;
 
-    if (b->ready_fd >= 0 && read(b->ready_fd, &byte, 1) == 1)
-        b->ready = TRUE;
+    if (b->ready_fd < 0 || read(b->ready_fd, &byte, 1) != 1)
+        return;
+    b->ready = TRUE;
+    if (b->reload && b->pid)
+        kill(b->pid, SIGHUP);
+    b->reload = FALSE;
 }
 
 static gboolean
@@ -399,6 +404,23 @@ sv_backends_stop(SvBackends *all)
         if (((Backend *)g_ptr_array_index(all->list, i))->pid)
             return;
     g_idle_add(stopped_at_once, all);
+}
+
+/* Before it is ready the signal would end it. */
+gboolean
+sv_backends_reload(SvBackends *all, const char *id)
+{
+    for (guint i = 0; i < all->list->len; i++) {
+        Backend *b = g_ptr_array_index(all->list, i);
+
+        if (b->device->kind != MSB_DEVICE_BLK || strcmp(b->device->id, id) != 0)
+            continue;
+        b->reload = !b->ready || !b->pid;
+        if (!b->reload)
+            kill(b->pid, SIGHUP);
+        return TRUE;
+    }
+    return FALSE;
 }
 
 /* ---- life ---------------------------------------------------------------------------------------------- */

@@ -40,6 +40,9 @@ SvBackends *sv_backends_new(const MsbPlan *plan, const SvBackendsFuncs *funcs, g
 /* FALSE: one could not be started; those that were are to be stopped. */
 gboolean sv_backends_start(SvBackends *backends, GError **error);
 void sv_backends_stop(SvBackends *backends);
+/* The disk with this id has to look at the size of its file again, now or as soon as its back-end is ready.
+ * FALSE: there is none. */
+gboolean sv_backends_reload(SvBackends *backends, const char *id);
 /* Those still there are killed. */
 void sv_backends_free(SvBackends *backends);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SvBackends, sv_backends_free)

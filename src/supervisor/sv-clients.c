@@ -153,6 +153,26 @@ handle_stop(SvClient *client, const guint8 *p, gsize n, GError **error)
 }
 
 static gboolean
+handle_disk_changed(SvClient *client, const guint8 *p, gsize n, GError **error)
+{
+    const SvRelay *relay = client->relay;
+    mb_autofree char *id = NULL;
+    struct mp_dec d;
+
+    mp_dec_init(&d, p, n);
+    id = mp_get_str(&d);
+    if (mp_dec_end(&d) < 0)
+        return msb_error_set(error, MSB_ERROR_CORRUPT, "the name of a disk that cannot be decoded");
+    if (relay->state != MP_CTL_RUNNING)
+        sv_client_send_error(client, 0, ESHUTDOWN, "it is not running");
+    else if (!relay->funcs->disk_changed || !relay->funcs->disk_changed(id, relay->data))
+        sv_client_send_error(client, 0, ENODEV, "it has no disk '%s'", id);
+    else
+        send_ok(client, 0, 0, FALSE);
+    return TRUE;
+}
+
+static gboolean
 handle_connection_frame(SvClient *client, const struct mp_header *h, const guint8 *payload, GError **error)
 {
     switch (h->type) {
@@ -166,6 +186,8 @@ handle_connection_frame(SvClient *client, const struct mp_header *h, const guint
         return TRUE;
     case MP_CTL_STOP:
         return handle_stop(client, payload, h->length, error);
+    case MP_CTL_DISK_CHANGED:
+        return handle_disk_changed(client, payload, h->length, error);
     case MP_CTL_WAIT_READY:
         if (client->relay->state == MP_CTL_STARTING)
             client->wants_ready = TRUE;

@@ -56,6 +56,8 @@ typedef struct {
     void (*workload_ended)(gpointer data);
     /* Commands have run, none runs any more, and no client is connected.  May be NULL. */
     void (*quiet)(gpointer data);
+    /* The file of the disk with this id has another size.  FALSE: there is no such disk.  May be NULL. */
+    gboolean (*disk_changed)(const char *id, gpointer data);
 } SvRelayFuncs;
 
 /* log: borrowed, outlives the relay. */

@@ -100,9 +100,17 @@ relay_quiet(gpointer data)
 }
 
 static gboolean
+disk_changed(const char *id, gpointer data)
+{
+    SvRun *run = data;
+
+    return run->backends && sv_backends_reload(run->backends, id);
+}
+
+static gboolean
 open_control(SvRun *run, GError **error)
 {
-    static const SvRelayFuncs funcs = { client_stop, workload_ended, relay_quiet };
+    static const SvRelayFuncs funcs = { client_stop, workload_ended, relay_quiet, disk_changed };
     g_autofree char *path = msb_run_control_socket(run->home, run->name);
 
     run->relay = sv_relay_new(run->exec_log, &funcs, run);

@@ -70,6 +70,21 @@ runs "deleting it" x sh -c 'rm /bare/big && sync && fstrim /bare 2>/dev/null; sy
 within 60 sh -c "[ \$(stat -c %b '$tmp/d/bare.img') -lt $((before + 4000)) ]"
 is $? 0 "gives it back"
 
+# ---- larger ---------------------------------------------------------------------------------
+size() { x sh -c 'cat /sys/class/block/$(grep " /volume " /proc/mounts | sed "s,^/dev/,,; s, .*,,")/size'; }
+blocks=$(x stat -f -c %b /volume)
+is "$(size)" 131072 "a disk volume of 64 MiB"
+runs "is made larger" msb volume resize -q "vol$id" 1G
+within 30 sh -c "[ \"\$(msb exec -q 'disk$id' -- stat -f -c %b /volume)\" -gt $((blocks * 10)) ]"
+is "$? $(size)" "0 2097152" "the guest sees it, and its file system is as large"
+runs "what was written is there, and more than there was room for" x sh -c 'cat /volume/new && head -c 100000000 /dev/zero >/volume/large && sync && rm /volume/large'
+
+blocks=$(x stat -f -c %b /)
+runs "so is the disk for what is written over the image" msb modify -q --root-disk +4G "disk$id"
+within 30 sh -c "[ \"\$(msb exec -q 'disk$id' -- stat -f -c %b /)\" -gt $((blocks * 19 / 10)) ]"
+is "$? $(msb inspect "disk$id" | grep -o '"root_disk_bytes" *: *[0-9]*' | tr -dc 0-9)" "0 $((8 << 30))" "while it runs, and as long as the sandbox is there"
+fails_with 1 "cannot become smaller" "not smaller" msb modify --root-disk 1G "disk$id"
+
 # ---- sharing ------------------------------------------------------------------------------
 fails_with 1 "bare.img.*in use by process [0-9]+ \(msb-vhost-blk on .*/run/disk$id/m[0-9]+.sock\)" \
     "a disk that is written is not mounted again, and the message names the holder" \
@@ -82,11 +97,15 @@ msb rm -q "disk$id"
 is "$(msb run -q --mount-disk ./gpt.raw:/a:ro --mount-disk ./btrfs.img:/b:ro --mount-disk ./fat.img:/c:ro --mount-disk ./bare.img:/d:ro \
     --mount-disk ./split.vmdk:/e:ro --mount-disk ./chain:/g:ro,format=qcow2 -v "vol$id:/f" busybox -- cat /a/new /b/new /c/new /d/new /e/new /f/new /g/new 2>&1 | sort -u)" from-the-guest "what was written is there in the next sandbox"
 quiet e2fsck -fn bare.img
+quiet e2fsck -fn "$MSB_HOME/volumes/vol$id/disk.raw"
 pass "and the file system is whole"
 quiet qemu-img check -f vmdk split.vmdk
 quiet qemu-img check -f qcow2 chain
 pass "and so are the VMDK and the qcow2 image"
-fails_with 1 "exists with a size of" "a disk volume of another size" msb run -q --mount-named "vol$id:/x:kind=disk,size=1G" busybox -- true
+fails_with 1 "exists with a size of" "a disk volume of another size" msb run -q --mount-named "vol$id:/x:kind=disk,size=2G" busybox -- true
+runs "a volume that no sandbox has in hand is made larger" msb volume resize -q "vol$id" +512M
+like "$(msb run -q -v "vol$id:/f" busybox -- sh -c 'stat -f -c "%b %s" /f | { read b s; echo $((b * s >> 20)); }')" '^15[0-9][0-9]$' \
+    "its file system is as large when it is mounted next"
 fails_with 1 "needs a size" "a disk volume that does not exist, without a size" msb run -q --mount-named "no$id:/x:kind=disk" busybox -- true
 fails_with 1 "exists as a disk" "a disk volume as a directory" msb run -q --mount-named "vol$id:/x:kind=dir" busybox -- true
 

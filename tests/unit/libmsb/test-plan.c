@@ -188,6 +188,7 @@ test_mounts(Fixture *f, gconstpointer data)
     g_assert_cmpstr(boot->mounts[4].name, ==, "passwd");
 
     g_assert_cmpint(boot->mounts[5].kind, ==, MP_MOUNT_DISK);
+    g_assert_cmpuint(boot->mounts[5].flags, ==, MP_MOUNT_RO);
 
     g_assert_cmpuint(plan->devices->len, ==, 7);
     assert_argv(f, plan, 6, "/libexec/msb-vhost-blk --socket-path=RUN/m5.sock --serial=m5 --num-queues=1 "
@@ -204,6 +205,21 @@ test_mounts(Fixture *f, gconstpointer data)
                             "--quota-inodes=7 --quota-recount");
     assert_argv(f, plan, 5, "/libexec/msb-vhost-blk --socket-path=RUN/m4.sock --serial=m4 --num-queues=1 "
                             "--blk-file=/etc/passwd --format=raw --discard=on");
+}
+
+/* Our own disks grow, images of the user's stay as they were made. */
+static void
+test_grow(Fixture *f, gconstpointer data)
+{
+    g_autoptr(MsbPlan) plan = NULL;
+
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_NAMED, "big:/a:kind=disk,size=1G");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/c");
+    plan = build(f);
+    g_assert_cmpuint(plan->boot.mounts[0].flags, ==, MP_MOUNT_GROW);
+    g_assert_cmpuint(plan->boot.mounts[1].flags, ==, 0);
+    g_assert_cmpuint(plan->boot.mounts[2].flags, ==, 0);
 }
 
 static void
@@ -358,6 +374,7 @@ main(int argc, char **argv)
     ADD("/plan/disk-root", test_disk_root);
     ADD("/plan/queues", test_queues);
     ADD("/plan/mounts", test_mounts);
+    ADD("/plan/grow", test_grow);
     ADD("/plan/environment", test_environment);
     ADD("/plan/cmdline", test_cmdline);
     ADD("/plan/uuid", test_uuid);

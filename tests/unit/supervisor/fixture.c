@@ -57,10 +57,16 @@ server_stop(guint32 grace_ms G_GNUC_UNUSED, gboolean force G_GNUC_UNUSED, gpoint
     g_main_loop_quit(((Server *)data)->loop);
 }
 
+static gboolean
+server_disk_changed(const char *id, gpointer data G_GNUC_UNUSED)
+{
+    return g_str_equal(id, "m0");
+}
+
 static void
 serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
 {
-    static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL };
+    static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL, server_disk_changed };
     static const SvAgentFuncs agent_funcs = { server_hello, server_ready, server_gone };
     g_autofree char *log_path = g_build_filename(f->dir, "supervisor.log", NULL);
     /* An agent that is not root can run commands as itself only. */

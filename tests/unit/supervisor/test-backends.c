@@ -267,6 +267,48 @@ test_torrent(Test *t, gconstpointer data G_GNUC_UNUSED)
     WAIT_FOR(t->stopped);
 }
 
+static gboolean
+exists(const Test *t, const char *file)
+{
+    g_autofree char *path = g_build_filename(t->dir, file, NULL);
+
+    return access(path, F_OK) == 0;
+}
+
+static void
+make(const Test *t, const char *file)
+{
+    g_autofree char *path = g_build_filename(t->dir, file, NULL);
+
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+}
+
+/* A disk is told to look at its file again; one that is not ready yet would die of that, so it is told then. */
+static void
+test_reload(Test *t, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *told = NULL;
+
+    add(t, MSB_DEVICE_FS, "share", SERVE);
+    add(t, MSB_DEVICE_BLK, "m1",
+        "while [ ! -e $0/go ]; do sleep 0.05; done; trap 'touch $0/told' HUP; echo >&3; exec 3>&-; "
+        "while :; do sleep 0.1; done");
+    start(t);
+    g_assert_false(sv_backends_reload(t->backends, "m2"));
+    g_assert_false(sv_backends_reload(t->backends, "share"));
+    g_assert_true(sv_backends_reload(t->backends, "m1"));
+    g_assert_false(t->ready);
+    make(t, "go");
+    WAIT_FOR(t->ready && exists(t, "told"));
+    told = g_build_filename(t->dir, "told", NULL);
+    g_assert_cmpint(unlink(told), ==, 0);
+    g_assert_true(sv_backends_reload(t->backends, "m1"));
+    WAIT_FOR(exists(t, "told"));
+    sv_backends_stop(t->backends);
+    WAIT_FOR(t->stopped);
+    g_assert_null(t->failure);
+}
+
 static void
 test_no_program(Test *t, gconstpointer data G_GNUC_UNUSED)
 {
@@ -299,6 +341,7 @@ main(int argc, char **argv)
     ADD("/backends/share-is-not", test_share_is_not);
     ADD("/backends/leaves-in-order", test_leaves_in_order);
     ADD("/backends/torrent", test_torrent);
+    ADD("/backends/reload", test_reload);
     ADD("/backends/no-program", test_no_program);
     /* Last: GLib's log writer can be set once. */
     ADD("/backends/noise", test_noise);
