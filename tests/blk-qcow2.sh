@@ -125,7 +125,6 @@ unwritable() { refused "$@" --num-queues=1; } # unwritable IMAGE PATTERN DESCRIP
 create image 7M
 scribble image
 qemu-img snapshot -c one image
-patch 72 Q 1; unwritable broken 'qemu-img check -r' 'the dirty bit'
 patch 72 Q 2; unwritable broken 'marked as corrupt' 'the corrupt bit'
 patch 96 I 7; unwritable broken 'refcount order' 'counts that are too wide'
 patch 48 Q 0x10001; unwritable broken 'refcount table offset' 'refcount table not aligned'

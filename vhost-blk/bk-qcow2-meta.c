@@ -20,9 +20,6 @@
 
 #include "bk-qcow2-rw.h"
 
-#define MAX_SNAPSHOTS 65536u
-#define MAX_SNAPSHOT_TABLE (UINT64_C(64) << 20)
-#define SNAPSHOT_HEADER 40u
 #define MAX_CLUSTERS (UINT64_C(1) << 36)
 #define AUTOCLEAR 88u
 
@@ -60,23 +57,17 @@ add_range(struct qcow2 *q, uint64_t offset, uint64_t len, bool shared, const cha
 /* ---- snapshots ---------------------------------------------------------------------------- */
 
 static int
-add_snapshot_l1(struct qcow2 *q, uint64_t offset, uint64_t entries, struct bk_err *err)
+add_snapshot(struct qcow2 *q, const struct qcow2_snapshot *s, void *opaque MB_UNUSED, struct bk_err *err)
 {
     mb_autofree uint64_t *l1 = NULL;
-    int rc;
+    int rc = add_range(q, s->l1_offset, s->l1_entries * 8, false, "L1 table of a snapshot", err);
 
-    if (entries * 8 > QCOW2_MAX_L1)
-        return qcow2_bad(q, err, "L1 table size of a snapshot");
-    rc = add_range(q, offset, entries * 8, false, "L1 table of a snapshot", err);
-    if (rc < 0 || entries == 0)
+    if (rc < 0 || s->l1_entries == 0)
         return rc;
-    l1 = malloc(entries * 8);
-    if (!l1)
-        return bk_fail(err, -ENOMEM, "\"%s\": out of memory", q->file->path);
-    if (bk_file_pread(q->file, l1, entries * 8, offset) < 0)
+    if (qcow2_read_l1(q, s->l1_offset, s->l1_entries, &l1) < 0)
         return qcow2_bad(q, err, "L1 table of a snapshot");
-    for (uint64_t i = 0; i < entries && rc == 0; i++) {
-        uint64_t l2 = mb_get_be64(&l1[i]) & QCOW2_OFFSET_MASK;
+    for (uint64_t i = 0; i < s->l1_entries && rc == 0; i++) {
+        uint64_t l2 = l1[i] & QCOW2_OFFSET_MASK;
 
         if (l2)
             rc = add_range(q, l2, q->cluster_size, true, "L2 table offset in a snapshot", err);
@@ -87,26 +78,10 @@ add_snapshot_l1(struct qcow2 *q, uint64_t offset, uint64_t entries, struct bk_er
 static int
 add_snapshots(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
 {
-    uint32_t n = mb_get_be32(h->raw + 60);
-    uint64_t table = mb_get_be64(h->raw + 64);
-    uint64_t pos = table, end = table;
-    int rc = 0;
+    uint64_t table, len;
+    int rc = qcow2_for_snapshots(q, h, add_snapshot, NULL, &table, &len, err);
 
-    if (n > MAX_SNAPSHOTS)
-        return qcow2_bad(q, err, "number of snapshots");
-    for (uint32_t i = 0; i < n && rc == 0; i++) {
-        uint8_t s[SNAPSHOT_HEADER];
-        uint64_t len;
-
-        if (!mb_range_within(pos - table, sizeof(s), MAX_SNAPSHOT_TABLE) ||
-            bk_file_pread(q->file, s, sizeof(s), pos) < 0)
-            return qcow2_bad(q, err, "snapshot table");
-        len = (uint64_t)SNAPSHOT_HEADER + mb_get_be32(s + 36) + mb_get_be16(s + 12) + mb_get_be16(s + 14);
-        rc = add_snapshot_l1(q, mb_get_be64(s), mb_get_be32(s + 8), err);
-        end = pos + len;
-        pos += (len + 7) & ~UINT64_C(7);
-    }
-    return rc < 0 || n == 0 ? rc : add_range(q, table, end - table, false, "snapshot table", err);
+    return rc < 0 ? rc : add_range(q, table, len, false, "snapshot table", err);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
@@ -165,18 +140,28 @@ clear_autoclear(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *er
     return rc < 0 ? bk_fail(err, rc, "\"%s\": cannot write the header", q->file->path) : 0;
 }
 
+/* Everything that a clean image has to have; h is what the header says afterwards. */
+static int
+repair_if_dirty(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
+{
+    int rc;
+
+    if (!(h->incompatible & QCOW2_INCOMPAT_DIRTY))
+        return 0;
+    /* What they tell of is not counted. */
+    rc = clear_autoclear(q, h, err);
+    if (rc == 0)
+        rc = qcow2_repair(q, h, err);
+    return rc < 0 ? rc : qcow2_read_header(q, h, err);
+}
+
 static int
 check_writable(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
 {
-    const char *what = NULL;
-
     if (h->incompatible & QCOW2_INCOMPAT_CORRUPT)
-        what = "is marked as corrupt";
-    else if (h->incompatible & QCOW2_INCOMPAT_DIRTY)
-        what = "was not closed and its refcounts may be wrong";
-    if (what)
-        return bk_fail(err, -EUCLEAN, "\"%s\" %s: repair it with qemu-img check -r all, or open it read-only",
-                       q->file->path, what);
+        return bk_fail(err, -EUCLEAN,
+                       "\"%s\" is marked as corrupt: repair it with qemu-img check -r all, or open it read-only",
+                       q->file->path);
     if (q->extended_l2)
         return bk_fail(err, -ENOTSUP,
                        "\"%s\": qcow2 with extended L2 entries is only read: open it read-only",
@@ -185,10 +170,13 @@ check_writable(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err
 }
 
 int
-qcow2_rw_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
+qcow2_rw_open(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     struct qcow2_rw *rw = calloc(1, sizeof(*rw));
     int rc = check_writable(q, h, err);
+
+    if (rc == 0)
+        rc = repair_if_dirty(q, h, err);
 
     if (rc < 0 || !rw) {
         free(rw);

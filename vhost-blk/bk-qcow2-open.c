@@ -222,8 +222,8 @@ list_files(struct qcow2 *q, struct bk_err *err)
     return 0;
 }
 
-static int
-read_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
+int
+qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     *h = (struct qcow2_header){.raw = {0}};
     if (q->file->size < V2_HEADER ||
@@ -240,11 +240,11 @@ open_file(struct qcow2 *q, const char *path, bool read_only, int journal_fd, uns
     int rc = bk_file_open(path, !read_only, &q->file, err);
 
     if (rc == 0)
-        rc = read_header(q, &h, err);
+        rc = qcow2_read_header(q, &h, err);
     if (rc == 0 && journal_fd >= 0)
         rc = qcow2_journal_open(q, journal_fd, err);
     if (rc > 0) /* it may have changed the header */
-        rc = read_header(q, &h, err);
+        rc = qcow2_read_header(q, &h, err);
     if (rc == 0)
         rc = parse_extensions(q, &h, err);
     if (rc == 0)

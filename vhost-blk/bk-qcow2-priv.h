@@ -132,6 +132,8 @@ qcow2_of(struct bk_image *image)
 
 /* ---- bk-qcow2-open.c -------------------------------------------------------------- */
 
+/* Read and check the header. 0 or -errno with err. */
+int qcow2_read_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
 /* An error that names the field or the feature. */
 int qcow2_bad(const struct qcow2 *q, struct bk_err *err, const char *field);
 int qcow2_unsupported(const struct qcow2 *q, struct bk_err *err, const char *feature);

@@ -42,8 +42,8 @@ get_count(const struct qcow2_rw *rw, const uint8_t *data, uint64_t i)
     }
 }
 
-static void
-put_count(const struct qcow2_rw *rw, uint8_t *data, uint64_t i, uint64_t count)
+void
+qcow2_put_count(const struct qcow2_rw *rw, uint8_t *data, uint64_t i, uint64_t count)
 {
     unsigned log2 = rw->refcount_bits_log2;
 
@@ -86,7 +86,7 @@ set_count(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t i, uint64_t co
 {
     uint64_t at = (i << rw->refcount_bits_log2) / 8 & ~UINT64_C(511);
 
-    put_count(rw, b->data, i, count);
+    qcow2_put_count(rw, b->data, i, count);
     mark_block(rw, b, at, at + 512);
 }
 
@@ -448,16 +448,25 @@ check_table(struct qcow2 *q, struct bk_err *err)
 }
 
 int
+qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struct qcow2_rw *rw, struct bk_err *err)
+{
+    rw->refcount_bits_log2 = q->version == 3 ? mb_get_be32(h->raw + 96) : 4;
+    if (rw->refcount_bits_log2 > 6)
+        return qcow2_bad(q, err, "refcount order");
+    rw->block_bits = q->cluster_bits + 3 - rw->refcount_bits_log2;
+    return 0;
+}
+
+int
 qcow2_refcounts_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
 {
     struct qcow2_rw *rw = q->rw;
     uint64_t clusters = mb_get_be32(h->raw + 56);
     uint64_t bytes = clusters << q->cluster_bits;
+    int rc = qcow2_read_widths(q, h, rw, err);
 
-    rw->refcount_bits_log2 = q->version == 3 ? mb_get_be32(h->raw + 96) : 4;
-    if (rw->refcount_bits_log2 > 6)
-        return qcow2_bad(q, err, "refcount order");
-    rw->block_bits = q->cluster_bits + 3 - rw->refcount_bits_log2;
+    if (rc < 0)
+        return rc;
     rw->n_snapshots = mb_get_be32(h->raw + 60);
     rw->reftable_offset = mb_get_be64(h->raw + QCOW2_HEADER_REFTABLE);
     if (clusters == 0 || bytes > QCOW2_MAX_REFTABLE)

@@ -3,6 +3,8 @@
  * What a writable qcow2 image has besides.
  *
  *   bk-qcow2-meta.c      which clusters are tables
+ *   bk-qcow2-snapshot.c  what snapshots there are
+ *   bk-qcow2-repair.c    counts of an image that was not closed
  *   bk-qcow2-refcount.c  counts, and finding clusters that are free
  *   bk-qcow2-alloc.c     the reserve; letting go of clusters
  *   bk-qcow2-write.c     writes, in place and allocating
@@ -124,8 +126,9 @@ struct qcow2_rw {
 
 /* ---- bk-qcow2-meta.c ---------------------------------------------------------------- */
 
-/* Everything that writing needs; h as for qcow2_tables_init(). 0 or -errno with err. */
-int qcow2_rw_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
+/* Everything that writing needs; h as for qcow2_tables_init(), read again when the image was repaired. 0 or -errno
+ * with err. */
+int qcow2_rw_open(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
 
 /* Commit what is left, give the reserve back, free. NULL is allowed as q->rw. */
 void qcow2_rw_close(struct qcow2 *q);
@@ -140,10 +143,37 @@ qcow2_is_meta(const struct qcow2 *q, uint64_t cluster)
 
 void qcow2_set_meta(struct qcow2 *q, uint64_t cluster, bool is_meta);
 
+/* ---- bk-qcow2-snapshot.c ------------------------------------------------------------- */
+
+struct qcow2_snapshot {
+    uint64_t l1_offset;
+    uint64_t l1_entries;        /* of at most QCOW2_MAX_L1 bytes */
+};
+typedef int qcow2_snapshot_func(struct qcow2 *q, const struct qcow2_snapshot *s, void *opaque, struct bk_err *err);
+
+/* Call func for each, until it fails; *table and *len become the place of the table itself. 0 or -errno with err. */
+int qcow2_for_snapshots(struct qcow2 *q, const struct qcow2_header *h, qcow2_snapshot_func *func, void *opaque,
+                        uint64_t *table, uint64_t *len, struct bk_err *err) MB_MUST_CHECK;
+
+/* An L1 table in host order, the caller's to free. 0 or -errno. */
+int qcow2_read_l1(const struct qcow2 *q, uint64_t offset, uint64_t entries, uint64_t **l1) MB_MUST_CHECK;
+
+/* ---- bk-qcow2-repair.c ----------------------------------------------------------------- */
+
+/* Make the counts of a dirty image anew and clear its dirty bit; the tables of q are right afterwards, the header is to
+ * be read again. 0 or -errno with err. */
+int qcow2_repair(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
+
 /* ---- bk-qcow2-refcount.c; all under the lock ------------------------------------------ */
 
 int qcow2_refcounts_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
 void qcow2_refcounts_free(struct qcow2_rw *rw);
+
+/* How wide counts are and how many a block has, in rw. 0 or -errno with err. */
+int qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struct qcow2_rw *rw,
+                      struct bk_err *err) MB_MUST_CHECK;
+/* Set count i of a block. */
+void qcow2_put_count(const struct qcow2_rw *rw, uint8_t *data, uint64_t i, uint64_t count);
 
 /* Find min to max clusters in a row that are free, count them, make them zeros and part of the
  * file. 0 with the run; -ENOSPC, -EIO, -ENOMEM. */
