@@ -91,7 +91,7 @@ refused 'neither a regular file nor a block device' --blk-file=fifo
 check $? 'a FIFO does not hang the start'
 
 # ---- options, confinement -------------------------------------------------------------
-for bad in '--num-queues=0' '--num-queues=17' '--engine=magic' '--serial=123456789012345678901' '--discard=maybe' \
+for bad in '--num-queues=0' '--num-queues=17' '--engine=magic' '--serial=123456789012345678901' '--discard=maybe' '--detect-zeroes=yes' \
            '--poll-us=1001' '--file=image' '--concat'; do
     timeout 120 "$blk" --socket-path=s --blk-file=image "$bad" >out 2>log
     [ $? = 2 ] && [ -s log ]

@@ -24,9 +24,13 @@
 
 struct bk_queue;
 
+/* Zeros are written as such (OFF), or told of to the format (ON), which may also free their place (UNMAP). */
+enum bk_detect_zeroes { BK_DETECT_ZEROES_OFF, BK_DETECT_ZEROES_ON, BK_DETECT_ZEROES_UNMAP };
+
 struct bk_dev_settings {
     char serial[VIRTIO_BLK_ID_BYTES]; /* padded with NULs */
     unsigned num_queues;              /* 1 .. BK_MAX_QUEUES */
+    enum bk_detect_zeroes detect_zeroes; /* in what is written */
     bool discard;                     /* offer discard and write-zeroes with unmap */
     enum bk_engine_kind engine;
     uint32_t poll_max_ns;             /* longest time a queue's thread looks for work before it sleeps */

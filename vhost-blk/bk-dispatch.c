@@ -78,11 +78,18 @@ start_read(struct bk_dev *dev, struct bk_req *req)
     bk_image_read(dev->image, &req->io);
 }
 
+static void start_zeroes(struct bk_dev *dev, struct bk_req *req);
+
 static void
 start_write(struct bk_dev *dev, struct bk_req *req)
 {
     if (!set_range(dev, req, req->out_len)) {
         bk_req_complete(req, VIRTIO_BLK_S_IOERR, 0);
+        return;
+    }
+    if (dev->set.detect_zeroes != BK_DETECT_ZEROES_OFF && dev->image->caps & BK_CAP_ZERO &&
+        mb_iov_is_zero(req->out, req->n_out)) {
+        start_zeroes(dev, req);
         return;
     }
     req->io.iov = req->out;
@@ -164,19 +171,39 @@ next_range(struct bk_io *io, int err)
 }
 
 static void
-start_ranges(struct bk_dev *dev, struct bk_req *req)
+carry_out_ranges(struct bk_dev *dev, struct bk_req *req)
 {
-    uint8_t status = take_ranges(dev, req);
-
-    if (status != VIRTIO_BLK_S_OK) {
-        bk_req_complete(req, status, 0);
-        return;
-    }
     req->at_range = 0;
     req->io.image = dev->image;
     req->io.dsync = !atomic_load_explicit(&dev->writeback, memory_order_relaxed);
     req->io.done = next_range;
     next_range(&req->io, 0);
+}
+
+static void
+start_ranges(struct bk_dev *dev, struct bk_req *req)
+{
+    uint8_t status = take_ranges(dev, req);
+
+    if (status == VIRTIO_BLK_S_OK)
+        carry_out_ranges(dev, req);
+    else
+        bk_req_complete(req, status, 0);
+}
+
+/* A write of zeros, as a range of them. */
+static void
+start_zeroes(struct bk_dev *dev, struct bk_req *req)
+{
+    if (req->out_len == 0) {
+        bk_req_complete(req, VIRTIO_BLK_S_OK, 0);
+        return;
+    }
+    req->n_ranges = 1;
+    req->range[0].offset = req->io.offset;
+    req->range[0].len = req->io.len;
+    req->range[0].unmap = dev->set.detect_zeroes == BK_DETECT_ZEROES_UNMAP && dev->set.discard;
+    carry_out_ranges(dev, req);
 }
 
 /* ---- the table -------------------------------------------------------------------------- */

@@ -21,6 +21,7 @@
 enum {
     OPT_BLK_FILE = VH_MAIN_OPT_FIRST,
     OPT_CONCAT,
+    OPT_DETECT_ZEROES,
     OPT_DISCARD,
     OPT_DISK_ID,
     OPT_ENGINE,
@@ -39,6 +40,7 @@ enum {
 static const struct option long_options[] = {
     {"blk-file", required_argument, NULL, OPT_BLK_FILE},
     {"concat", no_argument, NULL, OPT_CONCAT},
+    {"detect-zeroes", required_argument, NULL, OPT_DETECT_ZEROES},
     {"discard", required_argument, NULL, OPT_DISCARD},
     {"disk-id", required_argument, NULL, OPT_DISK_ID},
     {"engine", required_argument, NULL, OPT_ENGINE},
@@ -68,6 +70,8 @@ static const char *const help[] = {
     "  --serial=TEXT         serial number, at most 20 bytes",
     "  --num-queues=N        queues, 1 (default) to 16",
     "  --discard=on|off      let discarded ranges be freed on the host (default: on)",
+    "  --detect-zeroes=off|on|unmap\n"
+    "                        look for zeros in what is written (default: off); unmap frees their place",
     "  --engine=auto|io_uring|threads",
     "                        how requests that must wait are carried out (default: auto)",
     "  --threads=N           threads for blocking operations, 1 to 64 (default: 8)",
@@ -104,6 +108,21 @@ set_format(struct bk_options *o, const char *arg)
         }
     }
     return vh_main_bad_value("format", arg, "raw, qcow, qcow2 or vmdk");
+}
+
+static int
+set_detect_zeroes(struct bk_options *o, const char *arg)
+{
+    static const char *const words[] = {
+        [BK_DETECT_ZEROES_OFF] = "off", [BK_DETECT_ZEROES_ON] = "on", [BK_DETECT_ZEROES_UNMAP] = "unmap"};
+
+    for (unsigned i = 0; i < MB_ARRAY_SIZE(words); i++) {
+        if (strcmp(arg, words[i]) == 0) {
+            o->dev.detect_zeroes = (enum bk_detect_zeroes)i;
+            return 0;
+        }
+    }
+    return vh_main_bad_value("detect-zeroes", arg, "off, on or unmap");
 }
 
 /* PATH[,name=NAME]; a path may contain commas, a name may not. */
@@ -145,6 +164,8 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_CONCAT:
         o->concat = true;
         return 0;
+    case OPT_DETECT_ZEROES:
+        return set_detect_zeroes(o, arg);
     case OPT_DISCARD:
         return mb_parse_bool(arg, &o->dev.discard) < 0 ? vh_main_bad_value("discard", arg, "on or off") : 0;
     case OPT_DISK_ID:

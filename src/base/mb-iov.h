@@ -6,6 +6,7 @@
 #ifndef MB_IOV_H
 #define MB_IOV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/uio.h>
 
@@ -21,6 +22,9 @@ size_t mb_iov_from_buf(const struct iovec *iov, unsigned n, size_t offset, const
 
 /* Set up to len bytes at offset to c; returns how many were set. */
 size_t mb_iov_memset(const struct iovec *iov, unsigned n, size_t offset, int c, size_t len);
+
+/* Whether all bytes of all segments are zero. */
+bool mb_iov_is_zero(const struct iovec *iov, unsigned n);
 
 /* Take up to bytes off the front or the back: *iov and *n then describe what
  * remains (empty segments are dropped), the result is how many were taken. */

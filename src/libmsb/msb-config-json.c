@@ -5,7 +5,7 @@
  * error, so that a misspelt one is not silently ignored.
  *
  *   { "version": 1, "name", "image", "image_digest", "created" (ISO 8601),
- *     "root": { "format", "fstype", "partition", "secret_file", "readonly" } (of a disk image),
+ *     "root": { "format", "fstype", "partition", "secret_file", "readonly", "detect_zeroes" } (of a disk image),
  *     "resources": { "cpus", "memory_mib", "root_disk_bytes", "accel" },
  *     "runtime": { "workdir", "shell", "user", "hostname", "entrypoint" [], "cmd" [] },
  *     "env": [ { "key", "value" } ], "labels": { key: value },
@@ -25,6 +25,7 @@ static const char *const mount_kinds[] = { "dir", "file", "named", "disk", "tmpf
 static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
 static const char *const host_perms[] = { "private", "mirror", NULL };
 static const char *const caches[] = { "auto", "none", "always", NULL };
+static const char *const detect_zeroes[] = { "off", "on", "unmap", NULL };
 static const char *const volume_kinds[] = { "dir", "disk", NULL };
 
 /* ---- writing ----------------------------------------------------------------------- */
@@ -100,6 +101,8 @@ add_mount(JsonBuilder *b, const MsbMount *m)
     if (m->partition)
         add_int(b, "partition", m->partition);
     add_string(b, "secret_file", m->secret_file);
+    if (m->detect_zeroes != MSB_DETECT_ZEROES_OFF)
+        add_string(b, "detect_zeroes", detect_zeroes[m->detect_zeroes]);
     json_builder_end_object(b);
 }
 
@@ -139,7 +142,8 @@ add_labels(JsonBuilder *b, const MsbConfig *c)
 static void
 add_root(JsonBuilder *b, const MsbConfig *c)
 {
-    if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly)
+    if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly &&
+        c->root_detect_zeroes == MSB_DETECT_ZEROES_OFF)
         return;
     json_builder_set_member_name(b, "root");
     json_builder_begin_object(b);
@@ -148,6 +152,8 @@ add_root(JsonBuilder *b, const MsbConfig *c)
     if (c->root_partition)
         add_int(b, "partition", c->root_partition);
     add_string(b, "secret_file", c->root_secret_file);
+    if (c->root_detect_zeroes != MSB_DETECT_ZEROES_OFF)
+        add_string(b, "detect_zeroes", detect_zeroes[c->root_detect_zeroes]);
     add_true(b, "readonly", c->root_readonly);
     json_builder_end_object(b);
 }
@@ -252,6 +258,7 @@ read_mount(JsonNode *node, const char *where, GError **error)
     m->fstype = g_strdup(msb_json_get_string(&r, "fstype"));
     m->partition = (guint)msb_json_get_int(&r, "partition", 0, 0, MSB_MAX_PARTITION);
     m->secret_file = g_strdup(msb_json_get_string(&r, "secret_file"));
+    m->detect_zeroes = (MsbDetectZeroes)msb_json_get_choice(&r, "detect_zeroes", detect_zeroes, MSB_DETECT_ZEROES_OFF);
     if (!m->source || !m->target)
         msb_json_reader_fail(&r, "'source' or 'target' is missing");
     return msb_json_reader_end(&r, error) ? g_steal_pointer(&m) : NULL;
@@ -338,6 +345,8 @@ read_root(MsbConfig *c, JsonNode *node, GError **error)
     g_free(c->root_secret_file);
     c->root_secret_file = g_strdup(msb_json_get_string(&r, "secret_file"));
     c->root_readonly = msb_json_get_boolean(&r, "readonly", FALSE);
+    c->root_detect_zeroes =
+        (MsbDetectZeroes)msb_json_get_choice(&r, "detect_zeroes", detect_zeroes, MSB_DETECT_ZEROES_OFF);
     return msb_json_reader_end(&r, error);
 }
 

@@ -37,7 +37,7 @@ enum {
 typedef enum {
     OPT_RO, OPT_RW, OPT_NOEXEC, OPT_NOSUID, OPT_NODEV, OPT_STAT_VIRT, OPT_HOST_PERMS,
     OPT_QUOTA, OPT_INODES, OPT_CACHE, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION,
-    OPT_SECRET_FILE,
+    OPT_SECRET_FILE, OPT_DETECT_ZEROES,
 } Option;
 
 typedef struct {
@@ -67,6 +67,7 @@ static const OptionInfo options[] = {
     { "fstype", OPT_FSTYPE, TRUE, FOR_DISKS, OPT_FSTYPE },
     { "partition", OPT_PARTITION, TRUE, FOR_DISKS, OPT_PARTITION },
     { "secret-file", OPT_SECRET_FILE, TRUE, FOR_DISKS, OPT_SECRET_FILE },
+    { "detect-zeroes", OPT_DETECT_ZEROES, TRUE, FOR_DISKS, OPT_DETECT_ZEROES },
 };
 
 static const char *const flag_names[] = {
@@ -235,6 +236,7 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
     static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
     static const char *const host_perms[] = { "private", "mirror", NULL };
     static const char *const caches[] = { "auto", "none", "always", NULL };
+    static const char *const detect_zeroes[] = { "off", "on", "unmap", NULL };
     MsbMount *m = p->mount;
     int i;
 
@@ -297,6 +299,11 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
         if (!*value)
             return fail(p, error, "'secret-file=' names no file");
         m->secret_file = g_canonicalize_filename(value, NULL);
+        return TRUE;
+    case OPT_DETECT_ZEROES:
+        if (!choose(p, info->name, value, detect_zeroes, &i, error))
+            return FALSE;
+        m->detect_zeroes = (MsbDetectZeroes)i;
         return TRUE;
     }
     g_return_val_if_reached(FALSE);

@@ -29,6 +29,7 @@ struct _MsbConfig {
     char *root_fstype;      /* NULL = find out */
     guint root_partition;   /* 0 = find out */
     char *root_secret_file; /* NULL = not encrypted */
+    MsbDetectZeroes root_detect_zeroes;
     gboolean root_readonly;
     guint cpus;
     guint64 memory_mib;

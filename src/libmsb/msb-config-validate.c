@@ -221,8 +221,10 @@ check_mount_options(const MsbMount *m, GError **error)
         return mount_fails(m, error, "uid and gid have no meaning with stat-virt=off, which shows the host's owners");
     if ((m->uid < 0) != (m->gid < 0))
         return mount_fails(m, error, "uid and gid go together");
-    if ((m->format || m->fstype || m->partition || m->secret_file) && m->kind != MSB_MOUNT_DISK)
-        return mount_fails(m, error, "format, fstype, partition and secret-file go with disk images");
+    if ((m->format || m->fstype || m->partition || m->secret_file || m->detect_zeroes) && m->kind != MSB_MOUNT_DISK)
+        return mount_fails(m, error, "format, fstype, partition, secret-file and detect-zeroes go with disk images");
+    if (m->detect_zeroes && m->readonly)
+        return mount_fails(m, error, "detect-zeroes has no meaning with ro");
     if (m->kind != MSB_MOUNT_NAMED && (m->volume_is_disk || m->volume_kind_given))
         return mount_fails(m, error, "kind goes with named volumes");
     return TRUE;
@@ -312,11 +314,15 @@ check_root(const MsbConfig *c, GError **error)
     guint i;
 
     if (msb_config_get_root_kind(c) != MSB_ROOT_DISK) {
-        if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly)
+        if (!c->root_format && !c->root_fstype && !c->root_partition && !c->root_secret_file && !c->root_readonly &&
+            !c->root_detect_zeroes)
             return TRUE;
         return msb_error_set(error, MSB_ERROR_INVALID,
-                             "image '%s': format, fstype, partition, secret-file and ro go with disk images", c->image);
+                             "image '%s': format, fstype, partition, secret-file, detect-zeroes and ro go with disk "
+                             "images", c->image);
     }
+    if (c->root_detect_zeroes && c->root_readonly)
+        return msb_error_set(error, MSB_ERROR_INVALID, "root disk: detect-zeroes has no meaning with ro");
     for (i = 0; i < c->mounts->len; i++) {
         const MsbMount *m = g_ptr_array_index(c->mounts, i);
 

@@ -121,6 +121,7 @@ msb_config_parse_image(MsbConfig *config, const char *text, GError **error)
     config->root_partition = root->partition;
     set_string(&config->root_secret_file, root->secret_file);
     config->root_readonly = root->readonly;
+    config->root_detect_zeroes = root->detect_zeroes;
     return TRUE;
 }
 
@@ -146,6 +147,12 @@ const char *
 msb_config_get_root_secret_file(const MsbConfig *config)
 {
     return config->root_secret_file;
+}
+
+MsbDetectZeroes
+msb_config_get_root_detect_zeroes(const MsbConfig *config)
+{
+    return config->root_detect_zeroes;
 }
 
 gboolean

@@ -17,6 +17,7 @@ typedef enum { MSB_MOUNT_DIR, MSB_MOUNT_FILE, MSB_MOUNT_NAMED, MSB_MOUNT_DISK, M
 typedef enum { MSB_STAT_VIRT_STRICT, MSB_STAT_VIRT_RELAXED, MSB_STAT_VIRT_OFF } MsbStatVirt;
 typedef enum { MSB_HOST_PERMS_PRIVATE, MSB_HOST_PERMS_MIRROR } MsbHostPerms;
 typedef enum { MSB_CACHE_AUTO, MSB_CACHE_NONE, MSB_CACHE_ALWAYS } MsbCache;
+typedef enum { MSB_DETECT_ZEROES_OFF, MSB_DETECT_ZEROES_ON, MSB_DETECT_ZEROES_UNMAP } MsbDetectZeroes;
 typedef enum { MSB_PULL_IF_MISSING, MSB_PULL_ALWAYS, MSB_PULL_NEVER } MsbPullPolicy;
 
 /* What the files of a directory may take on the host, all together; 0 = no limit. */
@@ -42,6 +43,7 @@ typedef struct {
     char *fstype;         /* disk: NULL = find out */
     guint partition;      /* disk: from 1, 0 = find out */
     char *secret_file;    /* disk: absolute path of the file with its passphrase, NULL = not encrypted */
+    MsbDetectZeroes detect_zeroes; /* disk: what becomes of zeros that the guest writes */
 } MsbMount;
 
 void msb_mount_free(MsbMount *mount);
@@ -69,15 +71,17 @@ const char *msb_config_get_name(const MsbConfig *config);
 void msb_config_set_image(MsbConfig *config, const char *image);
 const char *msb_config_get_image(const MsbConfig *config);
 /* The same from IMAGE[:OPTIONS] of the command line: what follows the last colon of a path are the options
- * of a disk image (format=, fstype=, partition=, secret-file=, ro, rw), unless a file of the whole name exists.
- * INVALID, naming them. */
+ * of a disk image (format=, fstype=, partition=, secret-file=, detect-zeroes=, ro, rw), unless a file of the whole
+ * name exists. INVALID, naming them. */
 gboolean msb_config_parse_image(MsbConfig *config, const char *text, GError **error);
-/* Of a root that is a disk image: NULL = by extension, NULL = find out, 0 = find out, NULL = not encrypted, FALSE. */
+/* Of a root that is a disk image: NULL = by extension, NULL = find out, 0 = find out, NULL = not encrypted, FALSE,
+ * OFF. */
 const char *msb_config_get_root_format(const MsbConfig *config);
 const char *msb_config_get_root_fstype(const MsbConfig *config);
 guint msb_config_get_root_partition(const MsbConfig *config);
 const char *msb_config_get_root_secret_file(const MsbConfig *config);
 gboolean msb_config_get_root_readonly(const MsbConfig *config);
+MsbDetectZeroes msb_config_get_root_detect_zeroes(const MsbConfig *config);
 /* A path that exists is what it is (directory: bind, file: disk); one that does not is judged by its suffix. */
 MsbRootKind msb_config_get_root_kind(const MsbConfig *config);
 /* Digest of the image manifest the sandbox was created from, "sha256:..." */

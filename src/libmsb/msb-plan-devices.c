@@ -100,21 +100,31 @@ add_layers(MsbPlan *plan, const MsbPlanInput *in)
     end_argv(plan, device, argv);
 }
 
-/* format NULL: what the extension says. secret_file NULL: not encrypted. */
-static void
-add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const char *format,
-         const char *secret_file, gboolean readonly)
-{
-    MsbDevice *device = device_new(plan, MSB_DEVICE_BLK, id, readonly);
-    GPtrArray *argv = begin_argv(in->vhost_blk, device);
-    const char *as = msb_disk_format(format, path);
+/* How a disk is served. */
+typedef struct {
+    const char *format;         /* NULL: what the extension says */
+    const char *secret_file;    /* NULL: not encrypted */
+    MsbDetectZeroes detect_zeroes;
+    gboolean readonly;
+} DiskOptions;
 
-    device->journal = !readonly && !secret_file && strcmp(as, "qcow2") == 0;
+static void
+add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path, const DiskOptions *o)
+{
+    MsbDevice *device = device_new(plan, MSB_DEVICE_BLK, id, o->readonly);
+    GPtrArray *argv = begin_argv(in->vhost_blk, device);
+    const char *as = msb_disk_format(o->format, path);
+
+    device->journal = !o->readonly && !o->secret_file && strcmp(as, "qcow2") == 0;
     take_arg(argv, g_strconcat("--blk-file=", path, NULL));
     take_arg(argv, g_strconcat("--format=", as, NULL));
-    if (secret_file)
-        take_arg(argv, g_strconcat("--secret-file=", secret_file, NULL));
-    take_arg(argv, g_strdup(readonly ? "--read-only" : "--discard=on"));
+    if (o->secret_file)
+        take_arg(argv, g_strconcat("--secret-file=", o->secret_file, NULL));
+    take_arg(argv, g_strdup(o->readonly ? "--read-only" : "--discard=on"));
+    if (o->detect_zeroes == MSB_DETECT_ZEROES_ON)
+        take_arg(argv, g_strdup("--detect-zeroes=on"));
+    else if (o->detect_zeroes == MSB_DETECT_ZEROES_UNMAP)
+        take_arg(argv, g_strdup("--detect-zeroes=unmap"));
     end_argv(plan, device, argv);
 }
 
@@ -214,14 +224,15 @@ add_mount(MsbPlan *plan, const MsbPlanInput *in, guint index, const MsbMount *mo
     case MSB_MOUNT_NAMED:
         if (mount->volume_is_disk) {
             volume = msb_volume_disk_path(in->home, mount->source);
-            add_disk(plan, in, id, volume, "raw", NULL, mount->readonly);
+            add_disk(plan, in, id, volume, &(DiskOptions){ .format = "raw", .readonly = mount->readonly });
             break;
         }
         volume = msb_volume_dir(in->home, mount->source);
         add_share(plan, in, id, volume, mount, quota);
         break;
     case MSB_MOUNT_DISK:
-        add_disk(plan, in, id, mount->source, mount->format, mount->secret_file, mount->readonly);
+        add_disk(plan, in, id, mount->source,
+                 &(DiskOptions){ mount->format, mount->secret_file, mount->detect_zeroes, mount->readonly });
         break;
     case MSB_MOUNT_TMPFS:
         return;
@@ -239,14 +250,16 @@ msb_plan_add_devices(MsbPlan *plan, const MsbPlanInput *in, GError **error)
     add_layers(plan, in);
     switch (msb_config_get_root_kind(in->config)) {
     case MSB_ROOT_IMAGE:
-        add_disk(plan, in, "upper", upper, "raw", NULL, FALSE);
+        add_disk(plan, in, "upper", upper, &(DiskOptions){ .format = "raw" });
         break;
     case MSB_ROOT_BIND:
         add_share(plan, in, "root", msb_config_get_image(in->config), NULL, NULL);
         break;
     case MSB_ROOT_DISK:
-        add_disk(plan, in, "root", msb_config_get_image(in->config), msb_config_get_root_format(in->config),
-                 msb_config_get_root_secret_file(in->config), msb_config_get_root_readonly(in->config));
+        add_disk(plan, in, "root", msb_config_get_image(in->config),
+                 &(DiskOptions){ msb_config_get_root_format(in->config), msb_config_get_root_secret_file(in->config),
+                                 msb_config_get_root_detect_zeroes(in->config),
+                                 msb_config_get_root_readonly(in->config) });
         break;
     }
     for (i = 0; i < mounts->len; i++)

@@ -101,11 +101,44 @@ test_slice(void)
     eq_int(mb_iov_size(iov, 5) == SIZE_MAX, 1, "a size that does not fit is the largest");
 }
 
+static void
+test_zero(void)
+{
+    struct iovec iov[5];
+    unsigned wrong = 0;
+    char *const part[] = {a, b, c, d};
+    const size_t len[] = {sizeof(a), sizeof(b), sizeof(c), sizeof(d)};
+
+    fill(iov);
+    ok(!mb_iov_is_zero(iov, 5), "letters are not zeros");
+    for (unsigned i = 0; i < 4; i++)
+        memset(part[i], 0, len[i]);
+    ok(mb_iov_is_zero(iov, 5), "zeros are");
+    ok(mb_iov_is_zero(iov, 0), "so is nothing");
+    for (unsigned i = 0; i < 4; i++) {
+        for (size_t k = 0; k < len[i]; k++) {
+            part[i][k] = 1;
+            wrong += mb_iov_is_zero(iov, 5);
+            part[i][k] = 0;
+        }
+    }
+    eq_int(wrong, 0, "one byte that is none, anywhere");
+    memset(flat, 0, sizeof(flat));
+    iov[0] = (struct iovec){flat, sizeof(flat)};
+    for (size_t k = 0; k < sizeof(flat); k++) {
+        flat[k] = 1;
+        wrong += mb_iov_is_zero(iov, 1);
+        flat[k] = 0;
+    }
+    ok(wrong == 0 && mb_iov_is_zero(iov, 1), "also in a longer one");
+}
+
 int
 main(void)
 {
     test_copy();
     test_cut();
     test_slice();
+    test_zero();
     return tap_done();
 }

@@ -296,6 +296,44 @@ test_resize(const char *path)
     eq_int(truncate(path, DISK), 0, "as before");
 }
 
+/* With detect-zeroes: what the file takes after 1 MiB of zeros was written over data, as 512-byte blocks. */
+static blkcnt_t
+blocks_after_zeros(const char *path, const char *option, const char *other)
+{
+    static uint8_t data[1u << 20], zeros[1u << 20], in[1u << 20];
+    struct vu_blk b;
+    struct stat st;
+
+    if (!eq_int(open_disk(&b, path, option, other, 1), 0, option))
+        return -1;
+    fill(data, sizeof(data), 9);
+    eq_int(vu_blk_write(&b, 1u << 20, data, sizeof(data)), 0, "data");
+    eq_int(vu_blk_write(&b, 1u << 20, zeros, sizeof(zeros)), 0, "zeros over it");
+    eq_int(vu_blk_read(&b, 1u << 20, in, sizeof(in)), 0, "read");
+    ok(memcmp(in, zeros, sizeof(in)) == 0, "they are zeros");
+    zeros[sizeof(zeros) - 1] = 1;
+    eq_int(vu_blk_write(&b, 2u << 20, zeros, sizeof(zeros)), 0, "zeros but for the last byte");
+    eq_int(vu_blk_read(&b, 2u << 20, in, sizeof(in)), 0, "read");
+    ok(memcmp(in, zeros, sizeof(in)) == 0, "that is there");
+    zeros[sizeof(zeros) - 1] = 0;
+    eq_int(vu_blk_flush(&b), 0, "flush");
+    eq_int(vu_blk_close(&b), 0, "close");
+    return stat(path, &st) == 0 ? st.st_blocks : -1;
+}
+
+static void
+test_detect_zeroes(void)
+{
+    const char *path = bt_file("zeros", DISK, 7);
+    const blkcnt_t mib = (1u << 20) / 512;
+    blkcnt_t whole = blocks_after_zeros(path, "--detect-zeroes=off", NULL);
+
+    ok(whole >= 4 * mib, "off: nothing is freed");
+    ok(blocks_after_zeros(path, "--detect-zeroes=on", NULL) >= 4 * mib, "on: nothing is freed either");
+    ok(blocks_after_zeros(path, "--detect-zeroes=unmap", "--discard=off") >= 4 * mib, "unmap without discard: the same");
+    ok(blocks_after_zeros(path, "--detect-zeroes=unmap", NULL) <= whole - mib, "unmap: the zeros take no room");
+}
+
 /* ---- wrong ------------------------------------------------------------------------------ */
 
 static void
@@ -546,6 +584,7 @@ test_engine(void)
     test_malformed(path);
     test_read_only(path);
     test_resize(path);
+    test_detect_zeroes();
     test_kill(path);
 }
 

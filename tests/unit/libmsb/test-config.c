@@ -267,6 +267,7 @@ test_disks(void)
         { "format=qcow", "version 1 can only be read: add 'ro'" },
         { "format=qcow,secret-file=/etc/group", "an encrypted image can only be read" },
         { "format=qcow2,secret-file=/etc/group,rw", "an encrypted image can only be read" },
+        { "detect-zeroes=on,ro", "detect-zeroes has no meaning with ro" },
         { "secret-file=/etc/group,ro", "goes with format=qcow or qcow2, not with raw" },
     };
     g_autoptr(MsbConfig) root = config_good();
@@ -284,6 +285,9 @@ test_disks(void)
     g_assert_cmpstr(msb_config_get_root_secret_file(root), ==, "/etc/group");
     msb_config_validate(root, &error);
     g_assert_no_error(error);
+    msb_config_parse_image(root, "/etc/passwd:detect-zeroes=on", &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(msb_config_get_root_detect_zeroes(root), ==, MSB_DETECT_ZEROES_ON);
     msb_config_parse_image(root, "/etc/a:b/passwd", &error);
     g_assert_cmpstr(msb_config_get_image(root), ==, "/etc/a:b/passwd");
 }
@@ -342,6 +346,7 @@ config_full(void)
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,noexec,nodev"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=qcow2,ro,secret-file=/etc/group,"
                                                           "fstype=ext4,partition=3"));
+    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/hostname:/j:detect-zeroes=unmap"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_TMPFS, "/t:size=64M"));
     return c;
 }
@@ -362,7 +367,9 @@ test_round_trip(void)
     g_assert_cmpstr(first, ==, second);
     g_assert_cmpstr(msb_config_get_cmd(after)[2], ==, "\"quoted\"");
     g_assert_cmpstr(msb_config_get_env(after)[0], ==, "A=\xc3\xa4=\n");
-    g_assert_cmpuint(msb_config_get_mounts(after)->len, ==, 4);
+    g_assert_cmpuint(msb_config_get_mounts(after)->len, ==, 5);
+    m = g_ptr_array_index(msb_config_get_mounts(after), 3);
+    g_assert_cmpint(m->detect_zeroes, ==, MSB_DETECT_ZEROES_UNMAP);
     m = g_ptr_array_index(msb_config_get_mounts(after), 1);
     g_assert_cmpint(m->gid, ==, 7);
     g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_RELAXED);

@@ -73,6 +73,8 @@ static const Bad bad[] = {
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=vdi", "raw, qcow, qcow2, vmdk" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:fstype=", "not the name of a filesystem" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:stat-virt=off", "not valid here" },
+    { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:detect-zeroes=yes", "'detect-zeroes=yes' is not one of off, on, unmap" },
+    { MSB_MOUNT_FLAG_DIR, "/etc:/d:detect-zeroes=on", "option 'detect-zeroes' is not valid here" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=0", "'partition=0' is not a number from 1 to 255" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=256", "not a number from 1 to 255" },
     { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:partition=root", "not a number from 1 to 255" },

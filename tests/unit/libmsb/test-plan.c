@@ -116,10 +116,10 @@ test_disk_root(Fixture *f, gconstpointer data)
 
     f->in.n_layers = 0;
     f->in.layers = NULL;
-    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:fstype=xfs,partition=4", &error));
+    g_assert_true(msb_config_parse_image(f->config, "/etc/passwd:fstype=xfs,partition=4,detect-zeroes=unmap", &error));
     plan = build(f);
     assert_argv(f, plan, 1, "/libexec/msb-vhost-blk --socket-path=RUN/root.sock --serial=root --num-queues=1 "
-                            "--blk-file=/etc/passwd --format=raw --discard=on");
+                            "--blk-file=/etc/passwd --format=raw --discard=on --detect-zeroes=unmap");
     g_assert_cmpint(plan->boot.root_kind, ==, MP_ROOT_DISK);
     g_assert_cmpstr(plan->boot.root_source, ==, "root");
     g_assert_cmpstr(plan->boot.root_fstype, ==, "xfs");
