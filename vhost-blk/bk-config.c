@@ -86,7 +86,6 @@ bk_config_set(struct bk_dev *dev, uint32_t offset, const void *buf, uint32_t len
     c.wce = value;
     if (value > 1 || memcmp((const char *)&c + offset, buf, len) != 0)
         return -EINVAL;
-    atomic_store(&dev->wce, value);
-    atomic_store(&dev->writeback, value);
+    bk_dev_set_wce(dev, value);
     return 0;
 }

@@ -19,16 +19,49 @@
 /* 5.2.5: with CONFIG_WCE the driver chooses the cache mode; without it a driver that knows
  * flushes gets a write-back cache.  One that does not gets stable writes in any case. */
 static void
+choose_mode(struct bk_dev *dev)
+{
+    bool asked = !(dev->taken & BIT(VIRTIO_BLK_F_CONFIG_WCE)) || atomic_load(&dev->wce);
+
+    atomic_store(&dev->writeback, dev->taken & BIT(VIRTIO_BLK_F_FLUSH) && asked);
+}
+
+static void
 set_features(void *opaque, uint64_t features)
 {
     struct bk_dev *dev = opaque;
-    bool writeback = features & BIT(VIRTIO_BLK_F_FLUSH);
 
-    if (!writeback)
+    dev->taken = features;
+    if (!(features & BIT(VIRTIO_BLK_F_FLUSH)))
         atomic_store(&dev->wce, false);
-    else if (features & BIT(VIRTIO_BLK_F_CONFIG_WCE))
-        writeback = atomic_load(&dev->wce);
-    atomic_store(&dev->writeback, writeback);
+    choose_mode(dev);
+}
+
+void
+bk_dev_set_wce(struct bk_dev *dev, bool wce)
+{
+    atomic_store(&dev->wce, wce);
+    if (dev->kept)
+        dev->kept->write_through = !wce;
+    choose_mode(dev);
+}
+
+/* A front-end that comes back does not say again what the driver chose, so we know it. */
+static void
+keep(void *opaque, void *state)
+{
+    struct bk_dev *dev = opaque;
+
+    _Static_assert(sizeof(struct bk_kept) <= VH_DEV_STATE_SIZE, "there is room");
+    dev->kept = state;
+    if (!state)
+        return;
+    if (dev->kept->version == 1) {
+        atomic_store(&dev->wce, !dev->kept->write_through);
+        choose_mode(dev);
+    } else {
+        *dev->kept = (struct bk_kept){.version = 1, .write_through = !atomic_load(&dev->wce)};
+    }
 }
 
 static int
@@ -93,7 +126,7 @@ reset(void *opaque)
 {
     struct bk_dev *dev = opaque;
 
-    atomic_store(&dev->wce, true);
+    bk_dev_set_wce(dev, true);
 }
 
 int
@@ -111,7 +144,6 @@ bk_dev_new(struct bk_image *image, const struct bk_dev_settings *set, struct bk_
     d->set = *set;
     d->features = bk_config_features(image, set);
     atomic_store(&d->wce, true);
-    atomic_store(&d->writeback, true);
     d->ops = (struct vh_dev_ops){
         .name = "vhost-user-blk",
         .features = d->features,
@@ -123,6 +155,7 @@ bk_dev_new(struct bk_image *image, const struct bk_dev_settings *set, struct bk_
         .queue_stopped = queue_stopped,
         .process = process,
         .reload = reload,
+        .keep = keep,
         .reset = reset,
     };
     d->pool = bk_pool_new(set->max_threads);

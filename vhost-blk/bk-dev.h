@@ -37,6 +37,12 @@ struct bk_dev_settings {
     unsigned max_threads;             /* of the pool */
 };
 
+/* What of the device outlives the process, in the in-flight region. */
+struct bk_kept {
+    uint32_t version;                 /* 1; 0 = fresh */
+    uint32_t write_through;           /* the driver chose it */
+};
+
 struct bk_dev {
     struct bk_image *image;           /* the device's */
     struct bk_dev_settings set;
@@ -44,6 +50,8 @@ struct bk_dev {
     uint64_t features;                /* VIRTIO_BLK_F_* offered */
     atomic_bool writeback;            /* the driver may rely on flushes; otherwise each write is stable */
     atomic_bool wce;                  /* the configuration field "writeback" */
+    uint64_t taken;                   /* features that the driver took */
+    struct bk_kept *kept;             /* outlives the process; NULL: nothing does */
     struct bk_pool *pool;
     struct bk_engine *engines[BK_MAX_QUEUES];
     struct bk_queue *queues[BK_MAX_QUEUES];
@@ -56,6 +64,9 @@ struct bk_dev {
 int bk_dev_new(struct bk_image *image, const struct bk_dev_settings *set, struct bk_dev **dev,
                struct bk_err *err) MB_MUST_CHECK;
 void bk_dev_free(struct bk_dev *dev);
+
+/* The driver chose a cache mode. */
+void bk_dev_set_wce(struct bk_dev *dev, bool wce);
 
 /* ---- bk-config.c ---------------------------------------------------------------- */
 

@@ -49,6 +49,9 @@ void vh_dev_stop_all(struct vh_dev *dev);
 /* All queues stopped and as new, the device's own state reset. */
 void vh_dev_reset(struct vh_dev *dev);
 
+/* The device's part of the in-flight region is there, or goes (NULL). */
+void vh_dev_keep(struct vh_dev *dev, void *state);
+
 void vh_dev_set_backend_fd(struct vh_dev *dev, int fd);
 
 #endif

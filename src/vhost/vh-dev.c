@@ -139,6 +139,13 @@ vh_dev_reset(struct vh_dev *dev)
         dev->ops->reset(dev->opaque);
 }
 
+void
+vh_dev_keep(struct vh_dev *dev, void *state)
+{
+    if (dev->ops->keep)
+        dev->ops->keep(dev->opaque, state);
+}
+
 /* ---- the connection --------------------------------------------------------------------- */
 
 static void
@@ -171,6 +178,8 @@ set_timeouts(int sock)
 static void
 forget_front_end(struct vh_dev *dev)
 {
+    vh_dev_stop_all(dev);
+    vh_dev_keep(dev, NULL); /* as it is, for the next time */
     vh_dev_reset(dev);
     vh_dev_set_backend_fd(dev, -1);
     vh_mem_clear(&dev->mem);

@@ -49,11 +49,16 @@ struct vh_dev_ops {
      * space is another one now, which the driver is then told. Optional. */
     bool (*reload)(void *opaque);
 
+    /* On the protocol thread while no queue runs: VH_DEV_STATE_SIZE bytes that a front-end keeps for us while we are
+     * dead, zeros at first, or what was left there; NULL: they are gone.  Shared, so not to be trusted.  Optional. */
+    void (*keep)(void *opaque, void *state);
+
     /* The front-end went away or reset the device; all queues are stopped. Optional. */
     void (*reset)(void *opaque);
 };
 
 #define VH_DEV_MAX_QUEUES 64
+#define VH_DEV_STATE_SIZE 64
 
 struct vh_dev *vh_dev_new(const struct vh_dev_ops *ops, void *opaque) MB_MUST_CHECK;
 void vh_dev_free(struct vh_dev *dev);

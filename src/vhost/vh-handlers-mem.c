@@ -90,7 +90,9 @@ vh_on_get_inflight_fd(struct vh_dev *dev, struct vh_msg *msg)
     /* As long as it was asked: with the structure's padding or without. */
     dev->reply.size = msg->size;
     dev->reply.u.inflight = msg->u.inflight;
+    vh_dev_keep(dev, NULL);
     fd = vh_inflight_create(&dev->inflight, &dev->reply.u.inflight);
+    vh_dev_keep(dev, dev->inflight.state);
     if (fd < 0)
         return fd;
     dev->reply.fds[0] = fd;
@@ -101,7 +103,12 @@ vh_on_get_inflight_fd(struct vh_dev *dev, struct vh_msg *msg)
 int
 vh_on_set_inflight_fd(struct vh_dev *dev, struct vh_msg *msg)
 {
+    int r;
+
     if (vh_any_queue_runs(dev) || msg->u.inflight.n_queues > dev->ops->max_queues)
         return -EINVAL;
-    return vh_inflight_map(&dev->inflight, &msg->u.inflight, msg->fds[0]);
+    vh_dev_keep(dev, NULL);
+    r = vh_inflight_map(&dev->inflight, &msg->u.inflight, msg->fds[0]);
+    vh_dev_keep(dev, dev->inflight.state);
+    return r;
 }

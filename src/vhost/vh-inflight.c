@@ -48,7 +48,7 @@ vh_inflight_create(struct vh_inflight *inflight, struct vh_inflight_msg *m)
     r = check_message(m);
     if (r < 0)
         return r;
-    m->mmap_size = part_size(m->queue_size) * m->n_queues;
+    m->mmap_size = part_size(m->queue_size) * m->n_queues + VH_DEV_STATE_SIZE;
     m->mmap_offset = 0;
     fd = memfd_create("msb-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ftruncate(fd, (off_t)m->mmap_size) < 0)
@@ -87,6 +87,8 @@ vh_inflight_map(struct vh_inflight *inflight, const struct vh_inflight_msg *m, i
     inflight->queues = (char *)map + skip;
     inflight->n_queues = m->n_queues;
     inflight->queue_size = m->queue_size;
+    if (m->mmap_size - part_size(m->queue_size) * m->n_queues >= VH_DEV_STATE_SIZE)
+        inflight->state = inflight->queues + part_size(m->queue_size) * m->n_queues;
     return 0;
 }
 

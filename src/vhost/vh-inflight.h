@@ -4,6 +4,9 @@
  * memory that the front-end keeps for us while we are dead, in which every
  * queue notes the requests that it took and did not complete.
  *
+ * Behind that the device has a few bytes for what of its own state has to outlive
+ * the process (struct vh_dev_ops, keep).
+ *
  * The region is shared, so what is read from it is checked like everything
  * else that comes from outside; how many queues and descriptors it has room
  * for is kept here, not there.
@@ -38,6 +41,7 @@ struct vh_inflight {
     void *map;
     size_t map_size;
     char *queues;               /* the first queue's part */
+    void *state;                /* VH_DEV_STATE_SIZE bytes of the device's own, behind the parts; NULL: no room */
     unsigned n_queues;
     unsigned queue_size;
 };

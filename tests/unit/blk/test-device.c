@@ -334,6 +334,31 @@ test_detect_zeroes(void)
     ok(blocks_after_zeros(path, "--detect-zeroes=unmap", NULL) <= whole - mib, "unmap: the zeros take no room");
 }
 
+/* The driver says once that it wants write-through; who comes back for it does not say so again. */
+static void
+test_kept_cache_mode(const char *path)
+{
+    const uint32_t wce = offsetof(struct virtio_blk_config, wce);
+    uint8_t mode = 0;
+    struct vu_blk b;
+
+    if (!eq_int(open_disk(&b, path, NULL, NULL, 1), 0, "open"))
+        return;
+    eq_int(vu_set_config(b.vu, wce, &mode, 1), 0, "the driver wants write-through");
+    vu_kill(b.vu);
+    eq_int(vu_reconnect(b.vu, 0), 0, "killed and started again");
+    mode = 2;
+    eq_int(vu_get_config(b.vu, wce, &mode, 1), 0, "asks");
+    eq_int(mode, 0, "it is write-through still");
+    mode = 1;
+    eq_int(vu_set_config(b.vu, wce, &mode, 1), 0, "the driver wants write-back");
+    vu_kill(b.vu);
+    eq_int(vu_reconnect(b.vu, 0), 0, "killed and started again");
+    eq_int(vu_get_config(b.vu, wce, &mode, 1), 0, "asks");
+    eq_int(mode, 1, "it is write-back");
+    eq_int(vu_blk_close(&b), 0, "close");
+}
+
 /* ---- wrong ------------------------------------------------------------------------------ */
 
 static void
@@ -585,6 +610,7 @@ test_engine(void)
     test_read_only(path);
     test_resize(path);
     test_detect_zeroes();
+    test_kept_cache_mode(path);
     test_kill(path);
 }
 

@@ -18,6 +18,7 @@
 #include "mb-log.h"
 #include "tap.h"
 #include "toy.h"
+#include "vh-dev.h"
 #include "vh-inflight.h"
 #include "vh-msg.h"
 #include "vuclient.h"
@@ -248,9 +249,13 @@ test_messages(void)
     m = good;
     m.mmap_offset = 4096;
     ok(vh_inflight_map(&inflight, &m, fd) < 0, "an offset past the file is refused");
+    ok(inflight.state && (char *)inflight.state == inflight.queues + good.mmap_size - VH_DEV_STATE_SIZE,
+       "the device's part is behind them");
     m = good;
     m.mmap_size--;
-    ok(vh_inflight_map(&inflight, &m, fd) < 0, "one byte too few is refused");
+    ok(vh_inflight_map(&inflight, &m, fd) == 0 && !inflight.state, "without room for it there is none");
+    m.mmap_size = good.mmap_size - VH_DEV_STATE_SIZE - 1;
+    ok(vh_inflight_map(&inflight, &m, fd) < 0, "one byte too few for the queues is refused");
     m = good;
     m.n_queues = 0;
     ok(vh_inflight_map(&inflight, &m, fd) < 0, "no queues are refused");
