@@ -42,17 +42,21 @@ quiet mkfs.vfat -F 16 fat.img
 quiet qemu-img convert -f raw -O qcow2 -c bare.img packed.qcow2
 quiet qemu-img create -q -f qcow2 -b packed.qcow2 -F qcow2 chain
 quiet qemu-img convert -f raw -O vmdk -o subformat=twoGbMaxExtentSparse bare.img split.vmdk
+quiet qemu-img convert -f raw -O qcow bare.img old.qcow
+printf 'a passphrase' >secret
+quiet qemu-img convert --object secret,id=s,file=secret -f raw -O qcow2 -o compat=0.10,encrypt.format=aes,encrypt.key-secret=s bare.img aes.qcow2
 # A journal that was never replayed.
 cp --sparse=always bare.img dirty.img
 quiet debugfs -w -R 'ssv feature_incompat +needs_recovery' dirty.img
 
-runs "a sandbox with twelve disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
+runs "a sandbox with fourteen disks" msb run -q -d -n "disk$id" --mount-named "vol$id:/volume:kind=disk,size=64M" --mount-disk ./split.vmdk:/vmdk --mount-disk ./bare.img:/bare:noexec,nosuid,nodev \
     --mount-disk ./squash.img:/squash:ro --mount-disk ./erofs.img:/erofs:fstype=erofs --mount-disk ./gpt.raw:/xfs \
     --mount-disk ./btrfs.img:/btrfs --mount-disk ./fat.img:/fat --mount-disk ./packed.qcow2:/packed:ro \
-    --mount-disk ./chain:/bare/below:format=qcow2 --mount-disk ./dirty.img:/dirty:ro --mount-disk ./mbr.img:/mbr:partition=5 busybox -- tail -f /dev/null
+    --mount-disk ./chain:/bare/below:format=qcow2 --mount-disk ./dirty.img:/dirty:ro --mount-disk ./mbr.img:/mbr:partition=5 \
+    --mount-disk ./old.qcow:/old:ro --mount-disk ./aes.qcow2:/aes:ro,secret-file=./secret busybox -- tail -f /dev/null
 x() { msb exec -q "disk$id" -- "$@"; }
-is "$(x sh -c 'cat /bare/file /vmdk/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file' | sort | uniq -c | tr -s ' ')" \
-    " 7 from-the-host" "their files are read, also of compressed images, backing chains, and with a dirty journal"
+is "$(x sh -c 'cat /bare/file /vmdk/file /squash/file /erofs/file /packed/file /bare/below/file /dirty/file /old/file /aes/file' | sort | uniq -c | tr -s ' ')" \
+    " 9 from-the-host" "their files are read, also of compressed and encrypted images, of version 1 of qcow, of backing chains, and with a dirty journal"
 is "$(x sh -c "awk '\$2 ~ /xfs|btrfs|fat|squash|erofs|bare\$/ {print \$3}' /proc/mounts | sort | tr '\n' ' '")" \
     "btrfs erofs ext4 squashfs vfat xfs " "each is what it is"
 like "$(x sh -c 'grep " /bare " /proc/mounts')" 'nosuid,nodev,noexec.*discard' "with the options that were given, and discard"
