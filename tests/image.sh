@@ -295,6 +295,23 @@ if command -v python3 >/dev/null; then
     link_layer link.tar usr/share/again usr/share
     layout dirlink dirlink:1 one.tar link.tar
     refused "nor to a directory" "a hard link to 'usr/share'" msb load dirlink
+
+    # Through a directory that is a symbolic link in a layer below.
+    mkdir ways && ln -s ../../../usr/share ways/up && ln -s /ways/up ways/abs && ln -s loop ways/loop && ln -s doc ways/gone
+    tar --sort=name -cf ways.tar ways
+    link_layer link.tar usr/share/again ways/abs/doc/big
+    layout ways ways:1 one.tar ways.tar link.tar
+    new_home
+    try msb load ways && msb tree ways:1 >tree.ways &&
+        [ "$(sed -n 's|^usr/share/doc/big ||p' tree.ways)" = "$(sed -n 's|^usr/share/again ||p' tree.ways)" ] &&
+        grep -q '^usr/share/again 100644 1000:2000 .* links=2 size=300000 ' tree.ways
+    ok "a hard link through links to directories, which end at the root" $?
+    new_home
+    for target in ways/loop/file ways/gone/big ways/abs/doc ways/up/doc/big/big; do
+        link_layer link.tar again $target
+        layout "no-${target//\//-}" no:1 one.tar ways.tar link.tar
+        refused "not through $target" "entry 'again': a hard link to '$target'" msb load "no-${target//\//-}"
+    done
 else
     skip "a hard link to a file of the layer below" "python3 is not installed"
 fi

@@ -400,27 +400,42 @@ msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const ch
     return TRUE;
 }
 
-gboolean
-msb_erofs_writer_hides(const MsbErofsWriter *writer, const char *path)
+static MsbErofsSays
+say_node(const MsbErofsNode *node, const char **target)
+{
+    if (node->type == MSB_EROFS_FT_DIR)
+        return MSB_EROFS_HAS_DIR;
+    if (node->type != MSB_EROFS_FT_SYMLINK)
+        return node->whiteout ? MSB_EROFS_HAS_NONE : MSB_EROFS_HAS_FILE;
+    if (target)
+        *target = node->u.target;
+    return MSB_EROFS_HAS_SYMLINK;
+}
+
+MsbErofsSays
+msb_erofs_writer_ask(const MsbErofsWriter *writer, const char *path, const char **target)
 {
     guint32 id = MSB_EROFS_ROOT_NODE;
-    gboolean opaque = FALSE;
+    MsbErofsSays nothing = MSB_EROFS_SAYS_NOTHING;
 
     for (;;) {
         const MsbErofsNode *node = msb_erofs_tree_node(writer->tree, id);
         gsize length;
 
         if (node->type == MSB_EROFS_FT_UNKNOWN)
-            return opaque;
+            return nothing;
         path += strspn(path, "/");
         length = strcspn(path, "/");
-        if (length == 0 || node->type != MSB_EROFS_FT_DIR)
-            return TRUE;
-        opaque = opaque || node->u.dir->opaque;
+        if (length == 0)
+            return say_node(node, target);
+        if (node->type != MSB_EROFS_FT_DIR)
+            return MSB_EROFS_HAS_NONE;
+        if (node->u.dir->opaque)
+            nothing = MSB_EROFS_HAS_NONE;
         if (length > 1 || *path != '.')
             id = msb_erofs_tree_find(writer->tree, id, path, length);
         if (id == MSB_EROFS_NO_NODE)
-            return opaque;
+            return nothing;
         path += length;
     }
 }

@@ -59,9 +59,17 @@ gboolean msb_erofs_writer_add_special(MsbErofsWriter *writer, const MsbErofsEntr
 /* target: a name that is in the image already and not a directory. */
 gboolean msb_erofs_writer_add_hardlink(MsbErofsWriter *writer, const char *path, const char *target,
                                        GError **error);
-/* Whether the image, as far as it is, hides what lower layers have at path: by having that itself, by a whiteout, or by
- * what its directories are. Symbolic links in the middle hide. */
-gboolean msb_erofs_writer_hides(const MsbErofsWriter *writer, const char *path);
+/* What the image, as far as it is, says of path in a stack that it is the top of. Symbolic links in the middle of path
+ * are not followed: nothing is there. */
+typedef enum {
+    MSB_EROFS_SAYS_NOTHING,     /* what lower layers have shows */
+    MSB_EROFS_HAS_NONE,         /* it is taken away, or cannot be there */
+    MSB_EROFS_HAS_DIR,          /* perhaps with what lower layers have in it */
+    MSB_EROFS_HAS_SYMLINK,
+    MSB_EROFS_HAS_FILE          /* or whatever else */
+} MsbErofsSays;
+/* *target (may be NULL): of a symbolic link, the writer's. */
+MsbErofsSays msb_erofs_writer_ask(const MsbErofsWriter *writer, const char *path, const char **target);
 /* An overlayfs whiteout of path in lower layers. If this image has path itself, before or later, only the
  * lower layers' is hidden: a directory becomes opaque, anything else hides it anyway. */
 gboolean msb_erofs_writer_add_whiteout(MsbErofsWriter *writer, const char *path, GError **error);

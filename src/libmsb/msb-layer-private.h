@@ -15,10 +15,12 @@ G_BEGIN_DECLS
 MsbErofsWriter *msb_layer_new_writer(int out_fd, const MsbLayerOptions *options, GError **error);
 
 /* ---- msb-layer-below.c ---- */
-/* Before a hard link to target: if that is a file of the layers below, it becomes one of this layer too, as overlayfs
- * would copy it up. If it is not, nothing happens. */
-gboolean msb_layer_copy_up(MsbErofsWriter *writer, const MsbLayerOptions *options, const char *target,
-                           GCancellable *cancellable, GError **error);
+/* The file that target, of a hard link, means in this layer and those below it: symbolic links on the way to it are
+ * followed inside the image, the last component is not. If that is a file of the layers below, it becomes one of this
+ * layer too, as overlayfs would copy it up. *resolved (transfer full): its path in this layer; target as it was if
+ * there is no such file. */
+gboolean msb_layer_find_target(MsbErofsWriter *writer, const MsbLayerOptions *options, const char *target,
+                               GCancellable *cancellable, char **resolved, GError **error);
 
 /* ---- msb-layer-acl.c ---- */
 /* The POSIX.1e access or default list of an entry in the form of the system.posix_acl_* attributes; NULL if

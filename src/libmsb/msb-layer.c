@@ -10,7 +10,8 @@
  *    docker's and umoci's extraction in a chroot would), missing directories
  *    on the way are made;
  *  - the target of a hard link may be a file of the layers below, which is
- *    copied then: both names are one file, as they are with extraction;
+ *    copied then: both names are one file, as they are with extraction; on
+ *    the way to it symbolic links of all layers are followed, inside the image;
  *  - with whiteouts, ".wh.NAME" hides NAME of lower layers, ".wh..wh..opq"
  *    everything the directory has there; other ".wh..wh." names are AUFS's
  *    own and left out; so are attributes trusted.overlay.*, which would be
@@ -235,12 +236,14 @@ add_special_name(Layer *layer, const char *path, gboolean *done, GError **error)
 static gboolean
 add_hardlink(Layer *layer, const char *path, const char *target, GError **error)
 {
+    g_autofree char *resolved = NULL;
+
     if (has_dot_dot(target))
         return msb_erofs_entry_error(error, MSB_ERROR_CORRUPT, path, "a hard link through '..'");
-    if (layer->options->below && !msb_erofs_writer_hides(layer->writer, target) &&
-        !msb_layer_copy_up(layer->writer, layer->options, target, layer->cancellable, error))
+    if (layer->options->below && !msb_layer_find_target(layer->writer, layer->options, target, layer->cancellable,
+                                                         &resolved, error))
         return FALSE;
-    return msb_erofs_writer_add_hardlink(layer->writer, path, target, error);
+    return msb_erofs_writer_add_hardlink(layer->writer, path, resolved ? resolved : target, error);
 }
 
 static gboolean
