@@ -1,38 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * HTTP on libcurl, pulled instead of pushed: each response is one easy handle in
- * a multi handle of its own, which msb_http_response_read() drives until there
- * are bytes.  The write callback stops the transfer when BUFFER_HIGH bytes wait,
- * so a slow reader slows the server down through TCP and nothing piles up here.
+ * a multi handle that it has to itself, which msb_http_response_read() drives
+ * until there are bytes.  The write callback stops the transfer when BUFFER_HIGH
+ * bytes wait, so a slow reader slows the server down through TCP and nothing
+ * piles up here.
  *
  * Everything a server says is hostile: header names, values and their number
  * are bounded; only http and https are spoken, also after redirects.
  */
 #include <config.h>
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "msb-error.h"
-#include "msb-http.h"
+#include "msb-http-private.h"
 
 #define BUFFER_HIGH (1024 * 1024)
 #define MAX_HEADERS 200
 #define MAX_HEADER_LINE 16384
 #define MAX_REDIRECTS 5L
 #define POLL_MS 250
-
-struct _MsbHttpSession {
-    gint refs;
-    CURLSH *share;
-    GMutex locks[CURL_LOCK_DATA_LAST];
-    char *ca_file;
-    gboolean insecure;
-    guint stall_seconds;
-    guint connect_seconds;
-};
+#define DISCARD_MAX (64 * 1024)
 
 struct _MsbHttpResponse {
     MsbHttpSession *session;
@@ -51,75 +42,10 @@ struct _MsbHttpResponse {
     GByteArray *buffer;
     gsize consumed;             /* of buffer */
     gboolean paused;
+    gboolean discard;           /* nobody reads any more */
     gboolean done;
     CURLcode result;
 };
-
-/* ---- session ------------------------------------------------------------------ */
-
-static void
-share_lock(CURL *easy, curl_lock_data data, curl_lock_access access, void *opaque)
-{
-    MsbHttpSession *session = opaque;
-
-    g_mutex_lock(&session->locks[data]);
-}
-
-static void
-share_unlock(CURL *easy, curl_lock_data data, void *opaque)
-{
-    MsbHttpSession *session = opaque;
-
-    g_mutex_unlock(&session->locks[data]);
-}
-
-MsbHttpSession *
-msb_http_session_new(const MsbHttpOptions *options)
-{
-    static gsize initialised;
-    MsbHttpSession *session = g_new0(MsbHttpSession, 1);
-    guint i;
-
-    if (g_once_init_enter(&initialised)) {
-        curl_global_init(CURL_GLOBAL_DEFAULT);
-        g_once_init_leave(&initialised, 1);
-    }
-    session->refs = 1;
-    for (i = 0; i < G_N_ELEMENTS(session->locks); i++)
-        g_mutex_init(&session->locks[i]);
-    session->share = curl_share_init();
-    curl_share_setopt(session->share, CURLSHOPT_LOCKFUNC, share_lock);
-    curl_share_setopt(session->share, CURLSHOPT_UNLOCKFUNC, share_unlock);
-    curl_share_setopt(session->share, CURLSHOPT_USERDATA, session);
-    curl_share_setopt(session->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS);
-    curl_share_setopt(session->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION);
-    session->ca_file = g_strdup(options->ca_file);
-    session->insecure = options->insecure;
-    session->stall_seconds = options->stall_seconds ? options->stall_seconds : 30;
-    session->connect_seconds = options->connect_seconds ? options->connect_seconds : 20;
-    return session;
-}
-
-MsbHttpSession *
-msb_http_session_ref(MsbHttpSession *session)
-{
-    g_atomic_int_inc(&session->refs);
-    return session;
-}
-
-void
-msb_http_session_unref(MsbHttpSession *session)
-{
-    guint i;
-
-    if (!g_atomic_int_dec_and_test(&session->refs))
-        return;
-    curl_share_cleanup(session->share);
-    for (i = 0; i < G_N_ELEMENTS(session->locks); i++)
-        g_mutex_clear(&session->locks[i]);
-    g_free(session->ca_file);
-    g_free(session);
-}
 
 /* ---- callbacks of one transfer --------------------------------------------------- */
 
@@ -155,6 +81,10 @@ on_body(char *data, size_t size, size_t n, void *opaque)
     gsize length = size * n;
 
     response->headers_done = TRUE;
+    if (response->discard) {
+        response->consumed += length;
+        return response->consumed > DISCARD_MAX ? 0 : length;
+    }
     if (response->buffer->len - response->consumed > BUFFER_HIGH) {
         response->paused = TRUE;
         return CURL_WRITEFUNC_PAUSE;
@@ -238,12 +168,25 @@ is_transient(CURLcode code)
     }
 }
 
+/* What answers does not speak TLS; libcurl has no code for it, and passes OpenSSL's or GnuTLS's words on. */
+static gboolean
+is_plain(const MsbHttpResponse *response)
+{
+    return response->result == CURLE_SSL_CONNECT_ERROR &&
+           (strstr(response->errbuf, "wrong version number") || strstr(response->errbuf, "unexpected TLS packet"));
+}
+
 static void
 set_curl_error(MsbHttpResponse *response, GError **error)
 {
     const char *what = response->errbuf[0] ? response->errbuf : curl_easy_strerror(response->result);
     MsbError code = is_transient(response->result) ? MSB_ERROR_IO : MSB_ERROR_FAILED;
 
+    if (is_plain(response)) {
+        msb_error_set(error, MSB_ERROR_FAILED, "'%s': the server does not speak TLS (--insecure talks plain HTTP)",
+                      response->url);
+        return;
+    }
     if (response->result == CURLE_PEER_FAILED_VERIFICATION)
         msb_error_set(error, code, "'%s': the server's certificate does not verify: %s (--ca-certs FILE names "
                       "the authority to trust)", response->url, what);
@@ -347,6 +290,8 @@ set_options(MsbHttpResponse *response, const MsbHttpRequest *request)
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
+    if (request->fresh)
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     if (request->offset)
         curl_easy_setopt(easy, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)request->offset);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -367,7 +312,7 @@ msb_http_send(MsbHttpSession *session, const MsbHttpRequest *request, GCancellab
     response->url = g_strdup(request->url);
     response->headers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     response->buffer = g_byte_array_new();
-    response->multi = curl_multi_init();
+    response->multi = msb_http_session_take_multi(session);
     response->easy = curl_easy_init();
     if (!response->multi || !response->easy) {
         msb_error_set(error, MSB_ERROR_FAILED, "libcurl could not be set up");
@@ -466,15 +411,32 @@ msb_http_response_get_length(const MsbHttpResponse *response)
     return length;
 }
 
+/* A connection can be used again when its answer has been read: what is here of it already is let in. */
+static void
+finish_transfer(MsbHttpResponse *response)
+{
+    int running;
+
+    if (response->done || !response->headers_done)
+        return;
+    response->discard = TRUE;
+    response->consumed = 0;
+    if (response->paused)
+        curl_easy_pause(response->easy, CURLPAUSE_CONT);
+    curl_multi_perform(response->multi, &running);
+}
+
 void
 msb_http_response_free(MsbHttpResponse *response)
 {
-    if (response->multi && response->easy)
+    if (response->multi && response->easy) {
+        finish_transfer(response);
         curl_multi_remove_handle(response->multi, response->easy);
+    }
     if (response->easy)
         curl_easy_cleanup(response->easy);
     if (response->multi)
-        curl_multi_cleanup(response->multi);
+        msb_http_session_give_multi(response->session, response->multi);
     curl_slist_free_all(response->headers_out);
     g_clear_pointer(&response->body, g_bytes_unref);
     g_clear_pointer(&response->headers, g_hash_table_unref);
@@ -482,44 +444,4 @@ msb_http_response_free(MsbHttpResponse *response)
     msb_http_session_unref(response->session);
     g_free(response->url);
     g_free(response);
-}
-
-/* ---- challenges (RFC 9110, 11.2: token or quoted-string after name=) ----------------- */
-
-char *
-msb_http_challenge_param(const char *challenge, const char *name)
-{
-    gsize length = strlen(name);
-    const char *p = strchr(challenge, ' ');
-
-    while (p && *p) {
-        GString *value = NULL;
-        const char *start;
-
-        p += strspn(p, " ,\t");
-        start = p;
-        p += strcspn(p, "=, ");
-        if (*p != '=')
-            continue;
-        if ((gsize)(p - start) == length && g_ascii_strncasecmp(start, name, length) == 0)
-            value = g_string_new(NULL);
-        p++;
-        if (*p == '"') {
-            for (p++; *p && *p != '"'; p++) {
-                if (*p == '\\' && p[1])
-                    p++;
-                if (value)
-                    g_string_append_c(value, *p);
-            }
-            p += *p == '"';
-        } else {
-            for (; *p && *p != ',' && *p != ' '; p++) {
-                if (value)
-                    g_string_append_c(value, *p);
-            }
-        }
-        if (value)
-            return g_string_free(value, FALSE);
-    }
-    return NULL;
 }

@@ -21,7 +21,8 @@ typedef struct {
     guint connect_seconds;      /* 0 = 20 */
 } MsbHttpOptions;
 
-/* Options are copied. A session is thread-safe: it shares DNS answers and TLS sessions. */
+/* Options are copied. A session is thread-safe: it shares DNS answers and TLS sessions, and keeps connections for the
+ * next request. */
 MsbHttpSession *msb_http_session_new(const MsbHttpOptions *options);
 MsbHttpSession *msb_http_session_ref(MsbHttpSession *session);
 void msb_http_session_unref(MsbHttpSession *session);
@@ -44,6 +45,7 @@ typedef struct {
     GBytes *body;                   /* POST, PUT, PATCH */
     const MsbHttpFile *file;        /* the same from a file, instead; must stay until the answer is there */
     gboolean no_redirect;
+    gboolean fresh;                 /* by a new connection: libcurl repeats, unseen, what breaks on one that was used */
 } MsbHttpRequest;
 
 /* Send the request and wait for the final response's header. A response of any status is a success here;

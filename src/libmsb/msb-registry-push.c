@@ -146,7 +146,9 @@ send_chunk(Upload *upload, GError **error)
                                              upload->offset, upload->offset + n - 1);
     const char *const headers[] = {"Content-Type: application/octet-stream", range, NULL};
     MsbHttpFile file = {upload->fd, upload->offset, n, bytes_sent, upload};
-    MsbHttpRequest request = {.method = "PATCH", .url = upload->location, .headers = headers, .file = &file};
+    /* Half of it sent twice would not be what the registry has to have: whether it goes on is our decision. */
+    MsbHttpRequest request = {.method = "PATCH", .url = upload->location, .headers = headers, .file = &file,
+                              .fresh = TRUE};
     g_autoptr(MsbHttpResponse) response = NULL;
 
     upload->base = upload->offset;

@@ -9,7 +9,10 @@ registry, which fails as /fault/MODE/ at the front of the repository's name says
   wait429   the first request of each path gets 429 with Retry-After: 1, those that come before that 403
   fail5     the first three requests of each path get 503
   always500 every request gets 500
-  lie       blobs have one byte changed
+  lie       blobs have their last byte changed
+  liefirst  blobs have their first byte changed
+  liebreak  the same, and the connection breaks in the middle
+  liemani   manifests that are asked for by digest have a byte more
   long      blobs are longer than announced
   short     blobs are shorter than their manifest says
   garbage   manifests are not JSON
@@ -20,7 +23,10 @@ registry, which fails as /fault/MODE/ at the front of the repository's name says
   nomount   no blob is mounted
   stall     blobs stop in the middle
 
-With --token, requests need a bearer token from /token, which wants user:secret; tokens are good for two requests.
+/requests says what was asked, /connections how many connections that took.
+
+With --token, requests need a bearer token from /token, which wants user:secret, or the refresh token "renew" (OAuth2);
+tokens are good for two requests.
 """
 import base64
 import http.client
@@ -50,7 +56,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def parse_request(self):
+        self.unread = 0
+        good = super().parse_request()
+        if good:
+            self.unread = int(self.headers.get("Content-Length") or 0)
+        return good
+
     def answer(self, status, body=b"", headers=()):
+        self.rfile.read(self.unread)    # else it would be the next request
+        self.unread = 0
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -75,7 +90,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def give_token(self):
         want = "Basic " + base64.b64encode(b"user:secret").decode()
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
-        if self.headers.get("Authorization") != want or query.get("service") != ["test, quoted"]:
+        if self.command == "POST":
+            form = urllib.parse.parse_qs(self.rfile.read(self.unread).decode())
+            self.unread = 0
+            good = form.get("grant_type") == ["refresh_token"] and form.get("refresh_token") == ["renew"]
+        else:
+            form = query
+            good = self.headers.get("Authorization") == want
+        if not good or form.get("service") != ["test, quoted"]:
             return self.answer(401, b"{}")
         token = "t%d" % len(tokens)
         tokens[token] = 2
@@ -91,10 +113,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, json.dumps(leaks).encode())
         if self.path == "/requests":
             return self.answer(200, json.dumps(requests).encode())
+        if self.path == "/connections":
+            return self.answer(200, json.dumps(self.server.connections - 1).encode())
         requests.append("%s %s" % (self.command, self.path))
         if not self.check_token():
             return None
-        match = re.match(r"/v2/fault/(\w+)/(.*)", self.path)
+        match = re.match(r"/v2/fault/(\w+)/(?:fault/\w+/)*(.*)", self.path)
         mode, path = (match.group(1), "/v2/" + match.group(2)) if match else ("", self.path)
         seen[self.path] = seen.get(self.path, 0) + 1
         if mode == "slow429" and seen[self.path] <= 2:
@@ -141,6 +165,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def read_body(self, mode):
         """The body, and whether it is all of it."""
         length = int(self.headers.get("Content-Length") or 0)
+        self.unread = 0
         key = mode + self.command + self.path.partition("?")[0]
         seen[key] = seen.get(key, 0) + 1
         if mode == "upcut" and self.command in ("PATCH", "PUT") and length > 1000 and seen[key] == 1:
@@ -173,6 +198,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         blob = "/blobs/" in path
         if blob and mode == "lie" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
+        if blob and mode in ("liefirst", "liebreak") and body and not self.headers.get("Range"):
+            body = bytes([body[0] ^ 1]) + body[1:]
+        if mode == "liemani" and "/manifests/sha256:" in path:
+            body += b" "
+        if blob and mode == "liebreak":
+            self.send_response(reply.status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if not self.headers.get("Range"):
+                self.wfile.write(body[:len(body) // 2])
+            self.close_connection = True
+            return None
         if blob and mode == "stall" and len(body) > 1000:
             self.send_response(reply.status)
             for name, value in keep:
