@@ -55,6 +55,31 @@ config '{"limits": {"layer_bytes": 4000000, "image_bytes": 4000000, "layer_ratio
 works "limits that suffice" msb pull -q --insecure "$h/team/image:1"
 forget "$h/team/image:1"
 
+# ---- connections ----
+connections() { python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/connections" % sys.argv[1]).read().decode())' "$proxy"; }
+# used NAME MOST COMMAND...: it takes MOST connections at most.
+used() {
+    local name=$1 most=$2 begin
+    shift 2
+    begin=$(connections)
+    out=$("$@" 2>&1) || { fail "$name"; return; }
+    out="$(($(connections) - begin - 1)) connections; $out"
+    [ "${out%% *}" -ge 1 ] && [ "${out%% *}" -le "$most" ] && pass "$name" || fail "$name"
+}
+umoci init --layout "$tmp/many" && umoci new --image "$tmp/many:latest"
+for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    echo $i >"$tmp/l/1" && tar -C "$tmp/l" -cf "$tmp/l.tar" 1 && umoci raw add-layer --image "$tmp/many:latest" "$tmp/l.tar" >/dev/null 2>&1
+done
+config '{"transfers": {"parallel": 2}}'
+msb load -q -t "$h/team/many:1" "$tmp/many" >/dev/null
+used "a push of 12 layers, two at a time, takes two connections" 2 msb push -q --insecure "$h/team/many:1"
+msb image rm -q -f "$h/team/many:1"
+used "as does a pull" 2 msb pull -q --insecure "$h/team/many:1"
+forget "$h/team/many:1"
+config '{"transfers": {"parallel": 1}}'
+used "one at a time, one" 1 msb pull -q --insecure "$h/team/many:1"
+forget "$h/team/many:1"
+
 # ---- a server that takes its time, or says too much or too little ----
 config '{"transfers": {"stall_seconds": 1, "retries": 1, "parallel": 2}}'
 fails "a server that stalls is given up" "fault/stall.*(too slow|[Tt]imeout|timed out)" msb pull -q --insecure "$h/fault/stall/team/image:1"
@@ -124,8 +149,30 @@ want="$h/team/image:1@$digest" works "a mirror that stalls in the middle of a la
 out=$(requests | grep -c "fault/stall/team/image/blobs"; requests | grep "fault/cut/team/image/blobs")
 [ "$(head -n 1 <<<"$out")" -ge 1 ] && [ "$(wc -l <<<"$out")" -ge 2 ] && pass "the next one takes over" || fail "the next one takes over"
 forget "$h/team/image:1"
-mirrors "http://$h/fault/lie"
-fails "a mirror that lies is found out" "expected digest" msb pull -q "$h/team/image:1"
+# says NAME REGEX...: $out has a line for each.
+says() { local n=$1 r good=yes; shift; for r; do grep -qE -- "$r" <<<"$out" || good=no; done; [ $good = yes ] && pass "$n" || fail "$n"; }
+lied() { printf 'warning: mirror http://%s/fault/%s: a blob of .team/image. has not its digest: expected sha256:[0-9a-f]{64}, got sha256:' "$h" "$1"; }
+mirrors "http://$h/fault/lie" "http://$h/fault/liefirst"
+works "mirrors that lie: the registry itself is asked" msb pull -q "$h/team/image:1"
+says "with a warning for each" "$(lied lie)" "$(lied liefirst)" "^$h/team/image:1@$digest$"
+[ "$(grep -c warning <<<"$out")" = 2 ] && pass "and they are not asked again" || fail "and they are not asked again"
+forget "$h/team/image:1"
+mirrors "http://$h/fault/liebreak" "http://127.0.0.1:$plain"
+works "a mirror that lies and breaks off" msb pull -q "$h/team/image:1"
+says "is named with those that went on" "warning: mirror http://$h/fault/liebreak, with those after it: .*expected .*got " "^$h/team/image:1@$digest$"
+forget "$h/team/image:1"
+mirrors "http://$h/fault/liemani" "http://$h/fault/garbage"
+works "mirrors that lie about the manifest" msb pull -q "$h/team/image@$digest"
+says "are named too" "warning: mirror http://$h/fault/liemani: .*expected $digest, got sha256:" "warning: mirror http://$h/fault/garbage: "
+forget "$h/team/image@$digest"
+mirrors "http://$h/fault/garbage"
+works "a mirror that answers with something else than a manifest" msb pull -q "$h/team/image:1"
+forget "$h/team/image:1"
+before=$(tree)
+mirrors "http://$h/fault/liefirst"
+fails "when all lie it fails, and all are named" "expected digest.*got.*mirror http://$h/fault/liefirst: got sha256:" msb pull -q "$h/fault/lie/team/image:1"
+out=$(tree)
+[ "$out" = "$before" ] && pass "and leaves nothing behind" || fail "and leaves nothing behind"
 mirrors "http://127.0.0.1:1" "http://$h/fault/always500"
 fails "when all fail, all are named" "has no 'team/image:2'.*mirror http://127.0.0.1:1:.*mirror http://$h/fault/always500: .*500" msb pull -q "$h/team/image:2"
 want="$h/pushed:1@$digest"
@@ -159,6 +206,12 @@ config "{\"registries\": {\"hosts\": {\"$tls\": {\"ca_certs\": \"$tmp/cert.pem\"
 https_proxy=http://me:pw@127.0.0.1:$forward works "TLS through the proxy's tunnel, by the settings' authority" msb pull -q "$tls/team/image:1"
 grep -q "^CONNECT $tls" "$tmp/forward.log" && pass "it was asked to connect" || fail "it was asked to connect"
 forget "$tls/team/image:1"
+config "{\"transfers\": {\"parallel\": 2}, \"registries\": {\"hosts\": {\"$tls\": {\"ca_certs\": \"$tmp/cert.pem\"}}}}"
+: >"$tmp/forward.log"
+https_proxy=http://me:pw@127.0.0.1:$forward works "12 layers by HTTP/2" msb pull -q "$tls/team/many:1"
+out=$(grep "^CONNECT $tls" "$tmp/forward.log")
+[ "$(wc -l <<<"$out")" -le 2 ] && pass "through two tunnels" || fail "through two tunnels"
+forget "$tls/team/many:1"
 works "and without it" msb pull -q "$tls/team/image:1"
 within 60 grep -q '"GET /v2/team/image/blobs' "$tmp/tls.log" # which the registry writes when it has answered
 out=$(grep -h '"GET /v2/team/image/blobs' "$tmp/tls.log")

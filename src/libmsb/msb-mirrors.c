@@ -6,6 +6,7 @@
 
 #include "msb-error.h"
 #include "msb-mirrors.h"
+#include "msb-oci.h"
 
 #define MIRROR_RETRIES 1 /* there are others to ask */
 
@@ -14,11 +15,13 @@ typedef struct {
     MsbRegistry *registry;
     char *address;              /* of a mirror, for messages; NULL = the registry itself */
     char *prefix;               /* before the names of repositories: "", "cache/" */
+    gint lied;                  /* atomic */
 } Endpoint;
 
 struct _MsbMirrors {
     GPtrArray *endpoints;       /* of Endpoint */
     guint current;              /* who answered last */
+    GAsyncQueue *warnings;      /* of char * */
 };
 
 struct _MsbMirrorBlob {
@@ -28,6 +31,7 @@ struct _MsbMirrorBlob {
     guint64 size;
     guint64 offset;
     guint endpoint;             /* who is asked */
+    guint first;                /* who sent the first byte */
     MsbBlob *blob;              /* NULL = not yet */
     GString *failures;          /* of those that were asked before */
 };
@@ -78,6 +82,7 @@ msb_mirrors_new(MsbHome *home, const MsbSettings *settings, const char *host, co
     const MsbHostSettings *said = msb_settings_get_host(settings, host);
 
     mirrors->endpoints = g_ptr_array_new_with_free_func((GDestroyNotify)endpoint_free);
+    mirrors->warnings = g_async_queue_new_full(g_free);
     for (guint i = 0; said->mirrors[i]; i++) {
         if (!add_mirror(mirrors, home, said->mirrors[i], error))
             return NULL;
@@ -89,6 +94,7 @@ void
 msb_mirrors_free(MsbMirrors *mirrors)
 {
     g_ptr_array_unref(mirrors->endpoints);
+    g_async_queue_unref(mirrors->warnings);
     g_free(mirrors);
 }
 
@@ -101,6 +107,9 @@ ask_next(const MsbMirrors *mirrors, guint *index, GString *failures, GError *fai
     const Endpoint *endpoint = g_ptr_array_index(mirrors->endpoints, *index);
 
     if (*index + 1 < mirrors->endpoints->len && failure->domain == MSB_ERROR) {
+        if (failure->code == MSB_ERROR_CORRUPT)
+            g_async_queue_push(mirrors->warnings,
+                               g_strdup_printf("mirror %s: %s", endpoint->address, failure->message));
         g_string_append_printf(failures, " (mirror %s: %s)", endpoint->address, failure->message);
         g_error_free(failure);
         (*index)++;
@@ -114,7 +123,25 @@ ask_next(const MsbMirrors *mirrors, guint *index, GString *failures, GError *fai
     return FALSE;
 }
 
+char *
+msb_mirrors_take_warning(MsbMirrors *mirrors)
+{
+    return g_async_queue_try_pop(mirrors->warnings);
+}
+
 /* ---- reading ---------------------------------------------------------------------------- */
+
+/* Of a mirror, which may answer with a page for people; what the registry itself says is looked at by who asked. */
+static gboolean
+is_manifest(const Endpoint *endpoint, const char *reference, GBytes *bytes, GError **error)
+{
+    g_autoptr(MsbOciManifest) manifest = NULL;
+
+    if (!endpoint->address)
+        return TRUE;
+    manifest = msb_oci_manifest_parse(reference, g_bytes_get_data(bytes, NULL), g_bytes_get_size(bytes), error);
+    return manifest != NULL;
+}
 
 GBytes *
 msb_mirrors_get_manifest(MsbMirrors *mirrors, const char *repository, const char *reference, GCancellable *cancellable,
@@ -130,8 +157,12 @@ msb_mirrors_get_manifest(MsbMirrors *mirrors, const char *repository, const char
         GBytes *bytes = msb_registry_get_manifest(endpoint->registry, name, reference, &media_type, digest,
                                                   cancellable, &failure);
 
-        if (bytes)
+        if (bytes && is_manifest(endpoint, reference, bytes, &failure))
             return bytes;
+        if (bytes) {
+            g_bytes_unref(bytes);
+            g_clear_pointer(digest, g_free);
+        }
     } while (ask_next(mirrors, &mirrors->current, failures, g_steal_pointer(&failure), error));
     return NULL;
 }
@@ -143,6 +174,9 @@ msb_mirrors_open_blob(MsbMirrors *mirrors, const char *repository, const char *d
 
     blob->mirrors = mirrors;
     blob->endpoint = mirrors->current;
+    while (g_atomic_int_get(&((Endpoint *)g_ptr_array_index(mirrors->endpoints, blob->endpoint))->lied))
+        blob->endpoint++;
+    blob->first = blob->endpoint;
     blob->repository = g_strdup(repository);
     blob->digest = g_strdup(digest);
     blob->size = size;
@@ -173,12 +207,64 @@ msb_mirror_blob_read(MsbMirrorBlob *blob, void *buf, gsize n, GCancellable *canc
         gssize got = read_from_endpoint(blob, buf, n, cancellable, &failure);
 
         if (got >= 0) {
+            if (blob->offset == 0)
+                blob->first = blob->endpoint;
             blob->offset += (guint64)got;
             return got;
         }
         g_clear_pointer(&blob->blob, msb_blob_free);
     } while (ask_next(blob->mirrors, &blob->endpoint, blob->failures, g_steal_pointer(&failure), error));
     return -1;
+}
+
+/* Who sent the last part has not lied for sure if others sent a part too. */
+static gboolean
+can_begin_again(const MsbMirrorBlob *blob)
+{
+    return blob->endpoint + 1 < blob->mirrors->endpoints->len || blob->first != blob->endpoint;
+}
+
+gboolean
+msb_mirror_blob_has_others(const MsbMirrorBlob *blob)
+{
+    return can_begin_again(blob) || blob->failures->len > 0;
+}
+
+gboolean
+msb_mirror_blob_begin_again(MsbMirrorBlob *blob, const char *got)
+{
+    gboolean together = blob->first != blob->endpoint;
+    Endpoint *endpoint = g_ptr_array_index(blob->mirrors->endpoints, together ? blob->first : blob->endpoint);
+
+    if (strcmp(got, blob->digest) == 0 || !can_begin_again(blob))
+        return FALSE;
+    g_async_queue_push(blob->mirrors->warnings,
+                       g_strdup_printf("mirror %s%s: a blob of '%s' has not its digest: expected %s, got %s; "
+                                       "it is asked for elsewhere", endpoint->address,
+                                       together ? ", with those after it" : "", blob->repository, blob->digest, got));
+    g_string_append_printf(blob->failures, " (mirror %s%s: got %s)", endpoint->address,
+                           together ? ", with those after it" : "", got);
+    if (!together) {
+        g_atomic_int_set(&endpoint->lied, TRUE);
+        blob->endpoint++;
+    }
+    blob->first = blob->endpoint;
+    blob->offset = 0;
+    g_clear_pointer(&blob->blob, msb_blob_free);
+    return TRUE;
+}
+
+void
+msb_mirror_blob_add_failures(const MsbMirrorBlob *blob, GError *error)
+{
+    char *message;
+
+    if (!error || error->domain != MSB_ERROR || blob->failures->len == 0 ||
+        g_str_has_suffix(error->message, blob->failures->str))
+        return;
+    message = g_strconcat(error->message, blob->failures->str, NULL);
+    g_free(error->message);
+    error->message = message;
 }
 
 void

@@ -44,7 +44,7 @@ typedef struct {
     MsbTransfer *transfer;
     const MsbOciDescriptor *descriptor;
     guint index;
-    MsbMirrorBlob *blob;            /* opened by the first read */
+    MsbMirrorBlob *blob;
     gint64 told;
 } Job;
 
@@ -69,9 +69,6 @@ read_layer(gpointer data, void *buf, gsize n, GCancellable *cancellable, GError 
 {
     Job *job = data;
 
-    if (!job->blob)
-        job->blob = msb_mirrors_open_blob(job->pull->mirrors, job->pull->reference->repository,
-                                          job->descriptor->digest, job->descriptor->size);
     return msb_mirror_blob_read(job->blob, buf, n, cancellable, error);
 }
 
@@ -115,19 +112,19 @@ job_ended(Pull *pull, guint index, gboolean good)
     g_mutex_unlock(&pull->lock);
 }
 
-static gboolean
-fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GError **error)
+/* Once; *wrong_digest as MsbLayerSource says. */
+static MsbOciDescriptor *
+add_layer(Job *job, char **wrong_digest, GCancellable *cancellable, GError **error)
 {
-    Job *job = data;
     Pull *pull = job->pull;
     g_autofree char *name = msb_reference_to_string(pull->reference);
     g_autofree char *what = g_strdup_printf("layer %s of image '%s'", job->descriptor->digest, name);
-    g_autoptr(MsbOciDescriptor) result = NULL;
     MsbLayerSource source = {
         .read = read_layer,
         .reader = job,
         .size = job->descriptor->size,
         .digest = job->descriptor->digest,
+        .wrong_digest = msb_mirror_blob_has_others(job->blob) ? wrong_digest : NULL,
         .diff_ids = (const char *const *)pull->image.config->diff_ids,
         .index = job->index,
         .ready = wait_for_layers_below,
@@ -139,13 +136,36 @@ fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GEr
         .cancellable = cancellable,
     };
 
+    return msb_store_add_layer(pull->store, &source, NULL, error);
+}
+
+static gboolean
+fetch_layer(MsbTransfer *transfer, gpointer data, GCancellable *cancellable, GError **error)
+{
+    Job *job = data;
+    Pull *pull = job->pull;
+    g_autoptr(MsbOciDescriptor) result = NULL;
+    g_autoptr(GError) local = NULL;
+    gboolean again;
+
     job->transfer = transfer;
-    if (!g_cancellable_set_error_if_cancelled(cancellable, error))
-        result = msb_store_add_layer(pull->store, &source, NULL, error);
+    job->blob = msb_mirrors_open_blob(pull->mirrors, pull->reference->repository, job->descriptor->digest,
+                                      job->descriptor->size);
+    do {
+        g_autofree char *wrong_digest = NULL;
+
+        g_clear_error(&local);
+        if (!g_cancellable_set_error_if_cancelled(cancellable, &local))
+            result = add_layer(job, &wrong_digest, cancellable, &local);
+        again = wrong_digest && msb_mirror_blob_begin_again(job->blob, wrong_digest);
+    } while (again);
+    msb_mirror_blob_add_failures(job->blob, local);
     job_ended(pull, job->index, result != NULL);
     g_clear_pointer(&job->blob, msb_mirror_blob_free);
     if (result)
         msb_transfer_tell(transfer, job->descriptor->digest, job->descriptor->size, job->descriptor->size, &job->told);
+    else
+        g_propagate_error(error, g_steal_pointer(&local));
     return result != NULL;
 }
 
@@ -179,6 +199,30 @@ make_jobs(Pull *pull)
     return jobs;
 }
 
+static void
+pass_warnings_on(Pull *pull)
+{
+    const MsbPullOptions *options = pull->options;
+    char *warning;
+
+    while (pull->mirrors && (warning = msb_mirrors_take_warning(pull->mirrors))) {
+        if (options->warning)
+            options->warning(warning, options->warning_data);
+        g_free(warning);
+    }
+}
+
+/* On the calling thread. */
+static void
+transfer_progress(const char *what, guint64 done, guint64 total, gpointer data)
+{
+    Pull *pull = data;
+
+    pass_warnings_on(pull);
+    if (pull->options->progress)
+        pull->options->progress(what, done, total, pull->options->progress_data);
+}
+
 static gboolean
 fetch_layers(Pull *pull, GError **error)
 {
@@ -191,8 +235,7 @@ fetch_layers(Pull *pull, GError **error)
 
         options->progress(descriptor->digest, 0, descriptor->size, options->progress_data);
     }
-    return msb_transfer_run(jobs, threads, fetch_layer, options->progress, options->progress_data, pull->cancellable,
-                            error);
+    return msb_transfer_run(jobs, threads, fetch_layer, transfer_progress, pull, pull->cancellable, error);
 }
 
 /* A layer that occurs again has one more form if it depends on those below it: made of the blob that is here now. */
@@ -283,6 +326,7 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
                                                       .cancellable = cancellable };
     g_autoptr(GError) local = NULL;
     MsbImage *image;
+    gboolean pulled;
 
     g_mutex_init(&pull.lock);
     g_cond_init(&pull.changed);
@@ -296,9 +340,9 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
         }
     }
     pull.reference = msb_reference_parse(reference, error);
-    if (!pull.reference || !run_pull(&pull, error))
-        return NULL;
-    return msb_image_lookup(home, reference, error);
+    pulled = pull.reference && run_pull(&pull, error);
+    pass_warnings_on(&pull);
+    return pulled ? msb_image_lookup(home, reference, error) : NULL;
 }
 
 /* ---- credentials ------------------------------------------------------------------------------------- */

@@ -12,6 +12,10 @@
 
 G_BEGIN_DECLS
 
+/* What the user should know although the pull goes on, such as a mirror that sends something else than was asked for.
+ * Called on the calling thread. */
+typedef void (*MsbWarningFunc)(const char *text, gpointer data);
+
 typedef struct {
     MsbPullPolicy policy;       /* MSB_PULL_IF_MISSING: no request at all if the reference is in the store */
     const char *platform;       /* "linux/arm64", NULL = this host's */
@@ -22,6 +26,8 @@ typedef struct {
     guint parallel;             /* layers at a time, 0 = what the settings say (4) */
     MsbProgressFunc progress;   /* per layer, by its digest; on the calling thread. May be NULL */
     gpointer progress_data;
+    MsbWarningFunc warning;     /* may be NULL */
+    gpointer warning_data;
 } MsbPullOptions;
 
 /* Get an image. NULL options = all defaults. With MSB_PULL_NEVER it must be in the store (NOT_FOUND).

@@ -46,28 +46,48 @@ add_offered(Search *search, const char *os, const char *architecture, const char
 
 /* ---- the configuration --------------------------------------------------------------------- */
 
+/* All of a blob, whatever it is, and its digest (transfer full). */
+static GBytes *
+read_blob(Search *search, MsbMirrorBlob *blob, char **digest, GError **error)
+{
+    g_autoptr(GByteArray) all = g_byte_array_new();
+    guint8 chunk[16384];
+    gssize n;
+
+    while ((n = msb_mirror_blob_read(blob, chunk, sizeof chunk, search->cancellable, error)) > 0)
+        g_byte_array_append(all, chunk, (guint)n);
+    if (n < 0)
+        return NULL;
+    *digest = msb_digest_of_bytes(all->data, all->len);
+    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+}
+
 static GBytes *
 read_document(Search *search, const MsbOciDescriptor *descriptor, const char *what, GError **error)
 {
     g_autoptr(MsbMirrorBlob) blob = NULL;
-    g_autoptr(GByteArray) all = g_byte_array_new();
-    g_autofree char *digest = NULL;
-    guint8 chunk[16384];
-    gssize n;
+    g_autoptr(GBytes) bytes = NULL;
+    g_autoptr(GError) local = NULL;
 
     if (descriptor->size > MSB_OCI_MAX_DOCUMENT) {
         msb_error_set(error, MSB_ERROR_CORRUPT, "%s is larger than %u MiB", what, MSB_OCI_MAX_DOCUMENT >> 20);
         return NULL;
     }
     blob = msb_mirrors_open_blob(search->mirrors, search->reference->repository, descriptor->digest, descriptor->size);
-    while ((n = msb_mirror_blob_read(blob, chunk, sizeof chunk, search->cancellable, error)) > 0)
-        g_byte_array_append(all, chunk, (guint)n);
-    if (n < 0)
-        return NULL;
-    digest = msb_digest_of_bytes(all->data, all->len);
-    if (!msb_digest_check(what, descriptor->digest, digest, error))
-        return NULL;
-    return g_byte_array_free_to_bytes(g_steal_pointer(&all));
+    for (;;) {
+        g_autofree char *digest = NULL;
+
+        bytes = read_blob(search, blob, &digest, error);
+        if (!bytes || msb_digest_check(what, descriptor->digest, digest, &local))
+            return g_steal_pointer(&bytes);
+        g_clear_pointer(&bytes, g_bytes_unref);
+        if (!msb_mirror_blob_begin_again(blob, digest))
+            break;
+        g_clear_error(&local);
+    }
+    msb_mirror_blob_add_failures(blob, local);
+    g_propagate_error(error, g_steal_pointer(&local));
+    return NULL;
 }
 
 static gboolean

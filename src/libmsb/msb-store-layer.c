@@ -43,6 +43,7 @@ typedef struct {
     struct archive *blob;
     gboolean blob_ended;
     int copy_fd;                 /* where the blob is copied to, or -1 */
+    guint64 counted;             /* bytes added to source->total */
     guint8 *buffer;
     GError *error;               /* of a callback, which cannot return one */
 } Pass;
@@ -131,6 +132,7 @@ check_size(Pass *pass, gsize n)
         return refuse_size(pass, "layer_bytes", limits->layer_bytes, "bytes");
     if (out > limits->layer_ratio_after && out / limits->layer_ratio > in)
         return refuse_size(pass, "layer_ratio", limits->layer_ratio, "times its size");
+    pass->counted += total ? (guint64)n : 0;
     if (total && __atomic_add_fetch(total, n, __ATOMIC_RELAXED) > limits->image_bytes)
         return refuse_size(pass, "image_bytes", limits->image_bytes, "bytes, with the other layers of the image");
     return TRUE;
@@ -365,6 +367,40 @@ verify(Pass *pass, const char *digest, const char *diff_id, GError **error)
            msb_digest_check(uncompressed, source->diff_ids[source->index], diff_id, error);
 }
 
+/* The blob has another digest than is expected: tell who asked, and do not count what came out of it. */
+static void
+tell_wrong_blob(Pass *pass, const char *digest)
+{
+    const MsbLayerSource *source = pass->source;
+
+    if (!source->wrong_digest || !source->digest || strcmp(source->digest, digest) == 0)
+        return;
+    *source->wrong_digest = g_strdup(digest);
+    if (source->total)
+        __atomic_sub_fetch(source->total, pass->counted, __ATOMIC_RELAXED);
+}
+
+/* After a failure: was it the blob's, which is not what it should be? */
+static void
+look_at_blob(Pass *pass, GError **error)
+{
+    const MsbLayerSource *source = pass->source;
+    g_autofree char *digest = NULL;
+    gssize n;
+
+    if (!source->wrong_digest || !source->digest || !error || !g_error_matches(*error, MSB_ERROR, MSB_ERROR_CORRUPT))
+        return;
+    g_clear_error(&pass->error);
+    while ((n = read_blob(pass)) > 0)
+        continue;
+    digest = n == 0 ? msb_digest_finish(pass->blob_digest) : NULL;
+    if (!digest || strcmp(digest, source->digest) == 0)
+        return;
+    g_clear_error(error);
+    msb_digest_check(source->what, source->digest, digest, error);
+    tell_wrong_blob(pass, digest);
+}
+
 /* A spooled file may be the blob of several layers, so it gets one more name and keeps its own. */
 static gboolean
 publish_blob(const MsbLayerSource *source, const Made *made, const char *path, GError **error)
@@ -430,12 +466,15 @@ convert(MsbStore *store, const MsbLayerSource *source, gboolean have_blob, gbool
         if (out_fd < 0)
             return NULL;
     }
-    if (!run_pass(&pass, out_fd, error))
+    if (!run_pass(&pass, out_fd, error)) {
+        look_at_blob(&pass, error);
         return NULL;
+    }
     result->media_type = g_strdup(layer_type(pass.blob));
     result->size = msb_digest_get_length(pass.blob_digest);
     result->digest = msb_digest_finish(pass.blob_digest);
     *diff_id = msb_digest_finish(pass.diff_digest);
+    tell_wrong_blob(&pass, result->digest);
     if (!verify(&pass, result->digest, *diff_id, error) ||
         !publish(&pass, &made, result->digest, *diff_id, error))
         return NULL;

@@ -17,6 +17,9 @@ typedef struct {
     const char *spool; /* a file on the store's file system that is the blob, NULL = none: it is copied */
     guint64 size;                /* for progress, 0 = not known */
     const char *digest;          /* expected, NULL = whatever it is */
+    /* Set (transfer full) after a failure if that was because the blob has another digest than is expected: for that it
+     * is read to its end, whatever else was found wrong before. May be NULL. */
+    char **wrong_digest;
     const char *const
         *diff_ids; /* expected, of all layers of the image; NULL = a single one, whatever it is */
     guint index;   /* of this layer; those below it are in the store, or ready() waits for them */

@@ -30,6 +30,12 @@ cancel(gpointer cancellable)
     g_cancellable_cancel(cancellable);
 }
 
+static void
+warn(const char *text, gpointer data G_GNUC_UNUSED)
+{
+    ui_warning("%s", text);
+}
+
 MsbImage *
 cmd_pull_image(MsbHome *home, const char *reference, MsbPullOptions *options, gboolean quiet, GError **error)
 {
@@ -40,6 +46,7 @@ cmd_pull_image(MsbHome *home, const char *reference, MsbPullOptions *options, gb
 
     options->progress = ui_progress_update;
     options->progress_data = progress;
+    options->warning = warn;
     image = msb_image_pull(home, reference, options, cancellable, error);
     cmd_watch_end(watch);
     ui_progress_clear_line();
