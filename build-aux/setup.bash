@@ -56,6 +56,7 @@ quietly() {
 build_packages=(
     autoconf automake autopoint gcc gettext libtool make musl-tools perl pkgconf
     libarchive-dev libcap-ng-dev libcurl4-openssl-dev libext2fs-dev libgcrypt20-dev libglib2.0-dev libjson-glib-dev
+    libsecret-1-dev
     liblz4-dev liblzma-dev liburing-dev libseccomp-dev libvirt-dev libvirt-glib-1.0-dev libxml2-dev libzstd-dev zlib1g-dev
     libbfio-dev libdeflate-dev libqcow-dev libvmdk-dev
 )
@@ -66,6 +67,7 @@ run_packages=(
 test_packages=(
     acl attr clang debootstrap e2fsprogs erofs-utils fdisk fio gdisk libcap2-bin libclang-rt-14-dev libxml2-utils
     btrfs-progs dosfstools squashfs-tools xfsprogs
+    dbus gnome-keyring libsecret-tools
     podman buildah skopeo docker-registry python3 python3-libvirt qemu-utils shellcheck valgrind xz-utils zstd cpio file
 )
 

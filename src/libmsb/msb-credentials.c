@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Credentials, see msb-credentials.h.  Our own file:
- *
- *     { "version": 1, "registries": { "HOST": { "username": ..., "password": ... } } }
- *
- * Those of docker and podman ("auths", "credHelpers", "credsStore") are read,
- * never written.  Docker Hub has several names there; all mean docker.io.
+ * Credentials, see msb-credentials.h.  What docker and podman have ("auths",
+ * "credHelpers", "credsStore") is read, never written.  Docker Hub has several
+ * names there; all mean docker.io.
  */
 #include <config.h>
 
@@ -20,9 +17,8 @@
 #include "msb-error.h"
 #include "msb-json.h"
 #include "msb-process.h"
-#include "msb-state.h"
+#include "msb-secret.h"
 
-#define STORE_VERSION 1
 #define HELPER_TIMEOUT_MS 30000  /* it may ask its user to unlock something */
 #define CONFIG_MAX (4 * 1024 * 1024)
 
@@ -34,15 +30,13 @@ void
 msb_credentials_free(MsbCredentials *credentials)
 {
     g_free(credentials->username);
-    if (credentials->password)
-        memset(credentials->password, 0, strlen(credentials->password));
-    g_free(credentials->password);
+    msb_secret_free(credentials->password);
     g_free(credentials->origin);
     g_free(credentials);
 }
 
-static MsbCredentials *
-credentials_new(const char *username, const char *password, const char *origin)
+MsbCredentials *
+msb_credentials_new(const char *username, const char *password, const char *origin)
 {
     MsbCredentials *credentials = g_new0(MsbCredentials, 1);
 
@@ -50,131 +44,6 @@ credentials_new(const char *username, const char *password, const char *origin)
     credentials->password = g_strdup(password);
     credentials->origin = g_strdup(origin);
     return credentials;
-}
-
-/* ---- our own store -------------------------------------------------------------------- */
-
-static char *
-store_path(MsbHome *home)
-{
-    return msb_home_build_path(home, "registries.json", NULL);
-}
-
-/* The "registries" object of our file, empty if there is no file; *root owns it. */
-static JsonObject *
-load_store(MsbHome *home, JsonObject **root, GError **error)
-{
-    g_autofree char *path = store_path(home);
-    g_autoptr(GError) local = NULL;
-    JsonObject *object = msb_state_load(path, STORE_VERSION, &local);
-
-    if (!object && !g_error_matches(local, MSB_ERROR, MSB_ERROR_NOT_FOUND)) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return NULL;
-    }
-    if (!object) {
-        object = json_object_new();
-        json_object_set_int_member(object, "version", STORE_VERSION);
-    }
-    if (!json_object_has_member(object, "registries"))
-        json_object_set_object_member(object, "registries", json_object_new());
-    if (!JSON_NODE_HOLDS_OBJECT(json_object_get_member(object, "registries"))) {
-        msb_error_set(error, MSB_ERROR_CORRUPT, "'%s': \"registries\" is not an object", path);
-        json_object_unref(object);
-        return NULL;
-    }
-    *root = object;
-    return json_object_get_object_member(object, "registries");
-}
-
-static gboolean
-find_in_store(MsbHome *home, const char *host, MsbCredentials **found, GError **error)
-{
-    g_autoptr(JsonObject) root = NULL;
-    JsonObject *registries = load_store(home, &root, error);
-    g_autofree char *path = store_path(home);
-    const char *username, *password;
-    MsbJsonReader reader;
-
-    if (!registries)
-        return FALSE;
-    if (!json_object_has_member(registries, host))
-        return TRUE;
-    msb_json_reader_begin(&reader, json_object_get_member(registries, host), path);
-    username = msb_json_get_string(&reader, "username");
-    password = msb_json_get_string(&reader, "password");
-    if (username && password)
-        *found = credentials_new(username, password, path);
-    if (msb_json_reader_end(&reader, error))
-        return TRUE;
-    g_clear_pointer(found, msb_credentials_free);
-    return FALSE;
-}
-
-/* Load, change, save, under a lock. password NULL = remove. */
-static gboolean
-change_store(MsbHome *home, const char *host, const char *username, const char *password, GError **error)
-{
-    g_autofree char *path = store_path(home);
-    g_autofree char *lock_path = g_strconcat(path, ".lock", NULL);
-    g_autoptr(MsbLock) lock = msb_lock_acquire(lock_path, MSB_LOCK_EXCLUSIVE, 10000, error);
-    g_autoptr(JsonObject) root = NULL;
-    JsonObject *registries;
-
-    if (!lock)
-        return FALSE;
-    registries = load_store(home, &root, error);
-    if (!registries)
-        return FALSE;
-    if (password) {
-        JsonObject *entry = json_object_new();
-
-        json_object_set_string_member(entry, "username", username);
-        json_object_set_string_member(entry, "password", password);
-        json_object_set_object_member(registries, host, entry);
-    } else if (json_object_has_member(registries, host)) {
-        json_object_remove_member(registries, host);
-    } else {
-        return msb_error_set(error, MSB_ERROR_NOT_FOUND, "no credentials are stored for registry '%s'", host);
-    }
-    return msb_state_save(path, root, error);
-}
-
-gboolean
-msb_credentials_store(MsbHome *home, const char *host, const char *username, const char *password, GError **error)
-{
-    return change_store(home, host, username, password, error);
-}
-
-gboolean
-msb_credentials_remove(MsbHome *home, const char *host, GError **error)
-{
-    return change_store(home, host, NULL, NULL, error);
-}
-
-static gint
-compare_strings(gconstpointer a, gconstpointer b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-char **
-msb_credentials_list(MsbHome *home, GError **error)
-{
-    g_autoptr(JsonObject) root = NULL;
-    JsonObject *registries = load_store(home, &root, error);
-    g_autoptr(GPtrArray) names = g_ptr_array_new();
-    g_autoptr(GList) members = NULL;
-    GList *l;
-
-    if (!registries)
-        return NULL;
-    members = json_object_get_members(registries);
-    for (l = members; l; l = l->next)
-        g_ptr_array_add(names, g_strdup(l->data));
-    g_ptr_array_sort(names, compare_strings);
-    g_ptr_array_add(names, NULL);
-    return (char **)g_ptr_array_free(g_steal_pointer(&names), FALSE);
 }
 
 /* ---- docker's and podman's files ---------------------------------------------------------- */
@@ -241,7 +110,7 @@ ask_helper(const char *helper, const char *server, MsbCredentials **found, GErro
     username = msb_json_get_string(&reader, "Username");
     secret = msb_json_get_string(&reader, "Secret");
     if (username && secret)
-        *found = credentials_new(username, secret, name);
+        *found = msb_credentials_new(username, secret, name);
     return msb_json_reader_end(&reader, error);
 }
 
@@ -257,7 +126,7 @@ parse_auth(JsonNode *node, const char *path, MsbCredentials **found, GError **er
     auth = msb_json_get_string(&reader, "auth");
     identity = msb_json_get_string(&reader, "identitytoken");
     if (identity && *identity) {
-        *found = credentials_new("<token>", identity, path);
+        *found = msb_credentials_new("<token>", identity, path);
     } else if (auth && *auth) {
         gsize length;
         g_autofree guchar *raw = g_base64_decode(auth, &length);
@@ -266,7 +135,7 @@ parse_auth(JsonNode *node, const char *path, MsbCredentials **found, GError **er
 
         if (colon) {
             *colon = '\0';
-            *found = credentials_new(pair, colon + 1, path);
+            *found = msb_credentials_new(pair, colon + 1, path);
         } else {
             msb_json_reader_fail(&reader, "\"auth\" is not the base64 form of USER:PASSWORD");
         }
@@ -357,13 +226,13 @@ config_files(void)
 }
 
 gboolean
-msb_credentials_find(MsbHome *home, const char *host, MsbCredentials **found, GError **error)
+msb_credentials_find(MsbHome *home, const char *host, GCancellable *cancellable, MsbCredentials **found, GError **error)
 {
     g_autoptr(GPtrArray) files = config_files();
     guint i;
 
     *found = NULL;
-    if (!find_in_store(home, host, found, error))
+    if (!msb_credentials_find_kept(home, host, cancellable, found, error))
         return FALSE;
     for (i = 0; i < files->len && !*found; i++) {
         if (!find_in_file(g_ptr_array_index(files, i), host, found, error))

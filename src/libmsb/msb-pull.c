@@ -344,29 +344,3 @@ msb_image_pull(MsbHome *home, const char *reference, const MsbPullOptions *optio
     pass_warnings_on(&pull);
     return pulled ? msb_image_lookup(home, reference, error) : NULL;
 }
-
-/* ---- credentials ------------------------------------------------------------------------------------- */
-
-gboolean
-msb_registry_login(MsbHome *home, const char *host, const char *username, const char *password,
-                   gboolean plain_http, const char *ca_file, GCancellable *cancellable, GError **error)
-{
-    MsbRegistryOptions options = { .plain_http = plain_http, .ca_file = ca_file, .username = username,
-                                   .password = password };
-    g_autoptr(MsbRegistry) registry = msb_registry_new(home, host, &options, error);
-
-    return registry && msb_registry_check(registry, cancellable, error) &&
-           msb_credentials_store(home, host, username, password, error);
-}
-
-gboolean
-msb_registry_logout(MsbHome *home, const char *host, GError **error)
-{
-    return msb_credentials_remove(home, host, error);
-}
-
-char **
-msb_registry_list(MsbHome *home, GError **error)
-{
-    return msb_credentials_list(home, error);
-}

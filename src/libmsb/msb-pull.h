@@ -50,13 +50,6 @@ typedef struct {
 char *msb_image_push(MsbHome *home, const char *reference, const char *destination, const MsbPushOptions *options,
                      GCancellable *cancellable, GError **error);
 
-/* Check credentials with a registry ("docker.io", "localhost:5000") and keep them for later pulls, forget them, and
- * list the registries there are some for (sorted, transfer full). */
-gboolean msb_registry_login(MsbHome *home, const char *host, const char *username, const char *password,
-                            gboolean plain_http, const char *ca_file, GCancellable *cancellable, GError **error);
-gboolean msb_registry_logout(MsbHome *home, const char *host, GError **error);
-char **msb_registry_list(MsbHome *home, GError **error);
-
 G_END_DECLS
 
 #endif

@@ -12,8 +12,11 @@ struct _MsbRegistry {
     char *host;             /* as users write it */
     char *base;             /* "https://registry-1.docker.io" */
     gboolean plain_http;
+    MsbHome *home;
     MsbCredentials *credentials;
+    gboolean asked;         /* credentials are what was given or found; looked for when the registry wants some */
     guint retries;
+    GMutex credentials_lock;
     GMutex lock;            /* of tokens */
     GHashTable *tokens;     /* scope to Token */
 };

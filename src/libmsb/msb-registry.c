@@ -77,6 +77,8 @@ msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *opti
                              .connect_seconds = settings->connect_seconds };
     registry = g_new0(MsbRegistry, 1);
     g_mutex_init(&registry->lock);
+    g_mutex_init(&registry->credentials_lock);
+    registry->home = msb_home_ref(home);
     registry->tokens = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)token_free);
     registry->session = msb_http_session_new(&http);
     registry->host = g_strdup(host);
@@ -85,12 +87,9 @@ msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *opti
     registry->base = g_strdup_printf("%s://%s", registry->plain_http ? "http" : "https",
                                      strcmp(host, "docker.io") == 0 ? "registry-1.docker.io" : host);
     if (options->username) {
-        registry->credentials = g_new0(MsbCredentials, 1);
-        registry->credentials->username = g_strdup(options->username);
-        registry->credentials->password = g_strdup(options->password ? options->password : "");
-        registry->credentials->origin = g_strdup("given explicitly");
-    } else if (!msb_credentials_find(home, host, &registry->credentials, error)) {
-        return NULL;
+        registry->credentials =
+            msb_credentials_new(options->username, options->password ? options->password : "", "given explicitly");
+        registry->asked = TRUE;
     }
     return g_steal_pointer(&registry);
 }
@@ -101,13 +100,30 @@ msb_registry_free(MsbRegistry *registry)
     g_clear_pointer(&registry->session, msb_http_session_unref);
     g_clear_pointer(&registry->tokens, g_hash_table_unref);
     g_clear_pointer(&registry->credentials, msb_credentials_free);
+    g_clear_pointer(&registry->home, msb_home_unref);
     g_mutex_clear(&registry->lock);
+    g_mutex_clear(&registry->credentials_lock);
     g_free(registry->host);
     g_free(registry->base);
     g_free(registry);
 }
 
 /* ---- authentication ------------------------------------------------------------------ */
+
+/* Look for credentials, once: a Secret Service or a helper may ask its user, which nobody wants for what everybody may
+ * have. Before registry->credentials is used. */
+static gboolean
+find_credentials(MsbRegistry *registry, GCancellable *cancellable, GError **error)
+{
+    gboolean good = TRUE;
+
+    g_mutex_lock(&registry->credentials_lock);
+    if (!registry->asked)
+        good = registry->asked =
+            msb_credentials_find(registry->home, registry->host, cancellable, &registry->credentials, error);
+    g_mutex_unlock(&registry->credentials_lock);
+    return good;
+}
 
 static char *
 basic_authorization(const MsbCredentials *credentials)
@@ -256,6 +272,8 @@ answer_challenge(MsbRegistry *registry, const MsbHttpResponse *response, const c
 {
     const char *challenge = msb_http_response_get_header(response, "www-authenticate");
 
+    if (!find_credentials(registry, cancellable, error))
+        return NULL;
     if (challenge && g_ascii_strncasecmp(challenge, "bearer ", 7) == 0)
         return fetch_token(registry, challenge, scope, cancellable, error);
     if (challenge && g_ascii_strncasecmp(challenge, "basic", 5) == 0 && registry->credentials) {

@@ -9,6 +9,7 @@
 #include "msb-host.h"
 #include "msb-image.h"
 #include "msb-kernel.h"
+#include "msb-login.h"
 #include "msb-logs.h"
 #include "msb-paths.h"
 #include "msb-pull.h"

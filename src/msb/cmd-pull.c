@@ -23,6 +23,41 @@ static gboolean arg_password_stdin;
 static char *arg_ca_certs;
 static char *arg_platform;
 static char *arg_username;
+static char *arg_store;
+
+/* ---- accounts ---------------------------------------------------------------------------------- */
+
+static char *
+read_password(gboolean from_stdin)
+{
+    gboolean terminal = isatty(STDIN_FILENO);
+    struct termios saved, quiet;
+    g_autoptr(GString) line = g_string_new(NULL);
+    int c;
+
+    if (terminal && !from_stdin) {
+        fputs(_("Password: "), stderr);
+        if (tcgetattr(STDIN_FILENO, &saved) < 0)
+            return NULL;
+        quiet = saved;
+        quiet.c_lflag &= (tcflag_t)~ECHO;
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+    }
+    while ((c = getchar()) != EOF && c != '\n' && line->len < MAX_PASSWORD)
+        g_string_append_c(line, (char)c);
+    if (terminal && !from_stdin) {
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
+        fputc('\n', stderr);
+    }
+    if (line->len == 0) {
+        ui_error(_("no password was given"));
+        ui_hint(_("type it at a terminal, or write it to standard input with --password-stdin"));
+        return NULL;
+    }
+    return g_string_free(g_steal_pointer(&line), FALSE);
+}
+
+/* ---- pull -------------------------------------------------------------------------------------- */
 
 static void
 cancel(gpointer cancellable)
@@ -115,42 +150,13 @@ const CmdCommand cmd_pull = {
 
 /* ---- registry ---------------------------------------------------------------------------------- */
 
-/* From the terminal, unseen, or the first line of standard input; NULL after having said why. */
-static char *
-read_password(void)
-{
-    gboolean terminal = isatty(STDIN_FILENO);
-    struct termios saved, quiet;
-    g_autoptr(GString) line = g_string_new(NULL);
-    int c;
-
-    if (terminal && !arg_password_stdin) {
-        fputs(_("Password: "), stderr);
-        if (tcgetattr(STDIN_FILENO, &saved) < 0)
-            return NULL;
-        quiet = saved;
-        quiet.c_lflag &= (tcflag_t)~ECHO;
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    }
-    while ((c = getchar()) != EOF && c != '\n' && line->len < MAX_PASSWORD)
-        g_string_append_c(line, (char)c);
-    if (terminal && !arg_password_stdin) {
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
-        fputc('\n', stderr);
-    }
-    if (line->len == 0) {
-        ui_error(_("no password was given"));
-        ui_hint(_("type it at a terminal, or write it to standard input with --password-stdin"));
-        return NULL;
-    }
-    return g_string_free(g_steal_pointer(&line), FALSE);
-}
-
 static int
 run_login(const CmdArgs *args)
 {
     const char *host = args->operands[0];
+    MsbLoginOptions options = {.username = arg_username, .plain_http = arg_insecure, .ca_file = arg_ca_certs};
     g_autoptr(MsbHome) home = NULL;
+    MsbLoginStore store;
     g_autofree char *password = NULL;
     g_autoptr(GError) error = NULL;
 
@@ -158,12 +164,18 @@ run_login(const CmdArgs *args)
         ui_error(_("whose account is it? --username"));
         return CMD_EXIT_USAGE;
     }
+    if (arg_store)
+        msb_login_store_from_string(arg_store, &options.store); /* one of the option's words */
     home = cmd_open_home();
-    password = home ? read_password() : NULL;
+    options.password = password = home ? read_password(arg_password_stdin) : NULL;
     if (!password)
         return CMD_EXIT_FAILURE;
-    if (!msb_registry_login(home, host, arg_username, password, arg_insecure, arg_ca_certs, NULL, &error))
+    if (!msb_registry_login(home, host, &options, &store, NULL, &error))
         return cmd_fail(error);
+    if (store == MSB_LOGIN_SECRET_SERVICE)
+        ui_note(_("the password is kept in the Secret Service"));
+    else
+        ui_note(_("the password is kept in '%s/registries.json'"), msb_home_get_path(home));
     return 0;
 }
 
@@ -172,6 +184,9 @@ static const CmdOption login_options[] = {
      CMD_VALUE_ANY, NULL},
     {"password-stdin", 0, CMD_OPTION_FLAG, &arg_password_stdin, NULL, NULL,
      N_("read the password from standard input"), CMD_VALUE_ANY, NULL},
+    {"store", 0, CMD_OPTION_STRING, &arg_store, NULL, N_("WHERE"),
+     N_("keep the password in a file or in the secret-service (default: auto)"), CMD_VALUE_WORDS,
+     "auto file secret-service"},
     INSECURE_OPTION,
     CA_OPTION,
     {0},
@@ -182,8 +197,9 @@ static const CmdCommand registry_login = {
     .synopsis = N_("[OPTION…] REGISTRY"),
     .summary = N_("Check credentials with a registry and keep them"),
     .details = N_(
-        "They are kept in $MSB_HOME/registries.json, which only its owner may read. Credentials that docker "
-        "or podman have are found by themselves."),
+        "The password is kept in the Secret Service of the session if there is one, else in "
+        "$MSB_HOME/registries.json, which only its owner may read. Credentials that docker or podman have are "
+        "found by themselves."),
     .options = {login_options},
     .operands = (const CmdValue[]){CMD_VALUE_ANY, CMD_VALUE_END},
     .min_operands = 1,
@@ -199,7 +215,7 @@ run_logout(const CmdArgs *args)
 
     if (!home)
         return CMD_EXIT_FAILURE;
-    return msb_registry_logout(home, args->operands[0], &error) ? 0 : cmd_fail(error);
+    return msb_registry_logout(home, args->operands[0], NULL, &error) ? 0 : cmd_fail(error);
 }
 
 static const CmdCommand registry_logout = {
@@ -215,46 +231,37 @@ static const CmdCommand registry_logout = {
 static UiTable *
 ls_table(void)
 {
-    return ui_table_new(_("REGISTRY"), NULL);
+    return ui_table_new(_("REGISTRY"), _("USER"), _("PASSWORD IN"), NULL);
 }
 
 static void
-ls_row(UiTable *table, gpointer host)
+ls_row(UiTable *table, gpointer item)
 {
-    ui_table_add(table, host);
+    const MsbLogin *login = item;
+
+    ui_table_add(table, login->registry, login->username, msb_login_store_to_string(login->store));
 }
 
 static void
-ls_members(JsonBuilder *b, gpointer host)
+ls_members(JsonBuilder *b, gpointer item)
 {
-    ui_json_string(b, "registry", host);
+    const MsbLogin *login = item;
+
+    ui_json_string(b, "registry", login->registry);
+    ui_json_string(b, "username", login->username);
+    ui_json_string(b, "store", msb_login_store_to_string(login->store));
 }
 
 static const char *
-ls_name(gpointer host)
+ls_name(gpointer item)
 {
-    return host;
-}
-
-static GPtrArray *
-collect_hosts(MsbHome *home, GError **error)
-{
-    char **hosts = msb_registry_list(home, error);
-    GPtrArray *items;
-
-    if (!hosts)
-        return NULL;
-    items = g_ptr_array_new_with_free_func(g_free);
-    for (guint i = 0; hosts[i]; i++)
-        g_ptr_array_add(items, hosts[i]);
-    g_free(hosts);
-    return items;
+    return ((const MsbLogin *)item)->registry;
 }
 
 static int
 run_ls(const CmdArgs *args G_GNUC_UNUSED)
 {
-    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, collect_hosts};
+    static const CmdListing listing = {ls_table, ls_row, ls_members, ls_name, msb_registry_list};
 
     return cmd_run_list(&listing);
 }
@@ -263,7 +270,7 @@ static const CmdCommand registry_ls = {
     .name = "ls",
     .aliases = "list",
     .synopsis = N_("[OPTION…]"),
-    .summary = N_("List the registries there are credentials for"),
+    .summary = N_("List the registries there are credentials for, and where the passwords are"),
     .options = {cmd_list_options},
     .run = run_ls,
 };

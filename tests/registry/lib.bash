@@ -15,9 +15,11 @@ tmp=$(mktemp -d)
 pids=()
 trap 'for p in "${pids[@]}"; do kill "$p" 2>/dev/null; done; wait 2>/dev/null; rm -rf "$tmp"' EXIT
 export PYTHONDONTWRITEBYTECODE=1 # beside the sources
-export HOME=$tmp/home MSB_HOME=$tmp/msb DOCKER_CONFIG=$tmp/docker XDG_CONFIG_HOME=$tmp/xdg XDG_RUNTIME_DIR=$tmp/run
+export HOME=$tmp/home MSB_HOME=$tmp/msb DOCKER_CONFIG=$tmp/docker XDG_CONFIG_HOME=$tmp/xdg XDG_DATA_HOME=$tmp/data XDG_RUNTIME_DIR=$tmp/run
+export DBUS_SESSION_BUS_ADDRESS=unix:path=$tmp/none # nobody's own keyring
 unset REGISTRY_AUTH_FILE http_proxy https_proxy
-mkdir -p "$HOME" "$DOCKER_CONFIG" "$XDG_RUNTIME_DIR"
+mkdir -p "$HOME" "$DOCKER_CONFIG" "$XDG_RUNTIME_DIR" "$XDG_DATA_HOME"
+chmod 700 "$XDG_RUNTIME_DIR"
 count=0
 failed=0
 pass() { count=$((count + 1)); echo "ok $count - $1"; }

@@ -109,6 +109,7 @@ work(MsbHome *home, char **args, GError **error)
     g_autofree char *media_type = NULL;
     g_autofree char *digest = NULL;
     g_autoptr(GBytes) manifest = NULL;
+    MsbLoginStore store = MSB_LOGIN_AUTO;
 
     if (!registry)
         return FALSE;
@@ -116,7 +117,7 @@ work(MsbHome *home, char **args, GError **error)
         return pull_image(home, args, error);
     if (login)
         return msb_registry_check(registry, NULL, error) &&
-               msb_credentials_store(home, args[0], username, password, error);
+               msb_credentials_keep(home, args[0], username, password, &store, NULL, error);
     manifest = msb_registry_get_manifest(registry, args[1], args[2], &media_type, &digest, NULL, error);
     if (!manifest)
         return FALSE;
