@@ -26,12 +26,18 @@ listed() { msb registry ls --format=json | python3 -c 'import json, sys; print(*
 
 # ---- no Secret Service ----
 fails "without an account" "wants credentials.*msb registry login $h" pull "$h"
+explicit() { printf '%s\n' "$2" | msb pull -q --insecure --username="$1" --password-stdin "$h/t/i:1" && msb image rm -q "$h/t/i:1"; }
+works "with one that is given" explicit user secret
+fails "with a wrong one" "does not suffice|do not suffice" explicit user wrong
+fails "a password without a name" "--username" msb pull --password-stdin "$h/t/i:1"
+[ ! -e "$MSB_HOME/registries.json" ] && pass "nothing of it is kept" || fail "nothing of it is kept"
 works "login" login secret "$h"
 [[ $out == *"kept in '$MSB_HOME/registries.json'"* ]] && pass "says where the password is" || fail "says where the password is"
 out=$(stat -c %a "$MSB_HOME/registries.json")
 [ "$out" = 600 ] && pass "in a file for us alone" || fail "in a file for us alone"
 want="$h user file" works "as does ls" listed
 works "it is used" pull "$h"
+fails "unless another account is given" "do not suffice" explicit user wrong
 fails "a wrong password" "does not accept" login wrong "$h"
 want="$h user file" works "changes nothing" listed
 fails "a Secret Service that is not there" "Secret Service cannot keep" login secret --store=secret-service "$h"

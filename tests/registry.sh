@@ -128,6 +128,11 @@ h=127.0.0.1:$proxy
 want=$first
 fails "a token server that wants credentials" "refuses access" "$get" --http "$h" team/image 1.0
 works "tokens are fetched, and again when they expire" "$get" --http --user user --password secret "$h" team/image 1.0
+printf '{"auths": {"%s": {"auth": "", "identitytoken": "renew"}}}' "$h" >"$DOCKER_CONFIG/config.json"
+works "tokens for an identity token of docker's" "$get" --http "$h" team/image 1.0
+printf '{"auths": {"%s": {"auth": "", "identitytoken": "stale"}}}' "$h" >"$DOCKER_CONFIG/config.json"
+fails "one that does not hold" "refuses access.*docker/config.json" "$get" --http "$h" team/image 1.0
+rm "$DOCKER_CONFIG/config.json"
 works "with a redirect" "$get" --http --user user --password secret "$h" fault/elsewhere/team/image 1.0
 out=$(python3 -c 'import sys, urllib.request; print(urllib.request.urlopen("http://127.0.0.1:%s/leaks" % sys.argv[1]).read().decode())' "$proxy")
 [[ $out == '[null'* && $out != *Bearer* ]] && pass "credentials do not follow a redirect to another host" || fail "credentials do not follow a redirect to another host"

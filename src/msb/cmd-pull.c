@@ -57,6 +57,20 @@ read_password(gboolean from_stdin)
     return g_string_free(g_steal_pointer(&line), FALSE);
 }
 
+int
+cmd_read_account(const char *username, gboolean from_stdin, char **password)
+{
+    *password = NULL;
+    if (username) {
+        *password = read_password(from_stdin);
+        return *password ? 0 : CMD_EXIT_FAILURE;
+    }
+    if (!from_stdin)
+        return 0;
+    ui_error(_("whose account is it? --username"));
+    return CMD_EXIT_USAGE;
+}
+
 /* ---- pull -------------------------------------------------------------------------------------- */
 
 static void
@@ -94,11 +108,17 @@ run_pull(const CmdArgs *args)
     MsbPullOptions options = {.policy = arg_if_missing ? MSB_PULL_IF_MISSING : MSB_PULL_ALWAYS,
                               .platform = arg_platform,
                               .plain_http = arg_insecure,
-                              .ca_file = arg_ca_certs};
+                              .ca_file = arg_ca_certs,
+                              .username = arg_username};
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(MsbImage) image = NULL;
+    g_autofree char *password = NULL;
     g_autoptr(GError) error = NULL;
+    int status = cmd_read_account(arg_username, arg_password_stdin, &password);
 
+    if (status != 0)
+        return status;
+    options.password = password;
     cmd_signals_init();
     home = cmd_open_home();
     if (!home)
@@ -126,6 +146,10 @@ static const CmdOption pull_options[] = {
      N_("the image for this platform (default: this host's)"), CMD_VALUE_ANY, NULL},
     {"if-missing", 0, CMD_OPTION_FLAG, &arg_if_missing, NULL, NULL,
      N_("ask no registry if the image is in the store"), CMD_VALUE_ANY, NULL},
+    {"username", 'u', CMD_OPTION_STRING, &arg_username, NULL, N_("NAME"),
+     N_("with this account instead of one that is kept; asks for its password"), CMD_VALUE_ANY, NULL},
+    {"password-stdin", 0, CMD_OPTION_FLAG, &arg_password_stdin, NULL, NULL,
+     N_("read the password from standard input"), CMD_VALUE_ANY, NULL},
     INSECURE_OPTION,
     CA_OPTION,
     {"quiet", 'q', CMD_OPTION_FLAG, &arg_quiet, NULL, NULL, N_("no progress and no notes"), CMD_VALUE_ANY,

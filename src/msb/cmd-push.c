@@ -10,7 +10,9 @@
 
 static gboolean arg_quiet;
 static gboolean arg_insecure;
+static gboolean arg_password_stdin;
 static char *arg_ca_certs;
+static char *arg_username;
 
 static void
 cancel(gpointer cancellable)
@@ -24,14 +26,19 @@ run_push(const CmdArgs *args)
     g_autoptr(UiProgress) progress = ui_progress_new(arg_quiet);
     MsbPushOptions options = {.plain_http = arg_insecure,
                               .ca_file = arg_ca_certs,
+                              .username = arg_username,
                               .progress = ui_progress_update,
                               .progress_data = progress};
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     g_autoptr(MsbHome) home = NULL;
     g_autoptr(GError) error = NULL;
-    g_autofree char *pushed = NULL;
+    g_autofree char *pushed = NULL, *password = NULL;
     CmdWatch *watch;
+    int status = cmd_read_account(arg_username, arg_password_stdin, &password);
 
+    if (status != 0)
+        return status;
+    options.password = password;
     cmd_signals_init();
     home = cmd_open_home();
     if (!home)
@@ -48,6 +55,10 @@ run_push(const CmdArgs *args)
 }
 
 static const CmdOption push_options[] = {
+    {"username", 'u', CMD_OPTION_STRING, &arg_username, NULL, N_("NAME"),
+     N_("with this account instead of one that is kept; asks for its password"), CMD_VALUE_ANY, NULL},
+    {"password-stdin", 0, CMD_OPTION_FLAG, &arg_password_stdin, NULL, NULL,
+     N_("read the password from standard input"), CMD_VALUE_ANY, NULL},
     {"insecure", 0, CMD_OPTION_FLAG, &arg_insecure, NULL, NULL, N_("talk plain HTTP to the registry"),
      CMD_VALUE_ANY, NULL},
     {"ca-certs", 0, CMD_OPTION_STRING, &arg_ca_certs, NULL, N_("FILE"),

@@ -201,6 +201,9 @@ void cmd_print_timings(MsbClient *client);
 /* Get an image by options->policy, with progress. A signal meanwhile ends the attempt. */
 MsbImage *cmd_pull_image(MsbHome *home, const char *reference, MsbPullOptions *options, gboolean quiet,
                          GError **error);
+/* The password of an account that an option names, from the terminal, unseen, or the first line of standard input
+ * (transfer full; NULL without a name). 0, or the exit status after having said why. */
+int cmd_read_account(const char *username, gboolean from_stdin, char **password);
 
 /* ---- cmd-session.c: one command in a guest, at this terminal ----------------------------------- */
 
