@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz-image.h"
 #include "fuzz.h"
 #include "msb-erofs-reader.h"
 #include "msb-layer.h"
@@ -34,16 +35,6 @@ convert(const uint8_t *data, size_t size, int fd)
     return done;
 }
 
-static GBytes *
-content(int fd)
-{
-    off_t size = lseek(fd, 0, SEEK_END);
-    guint8 *bytes = g_malloc((gsize)size);
-
-    g_assert_cmpint(pread(fd, bytes, (gsize)size, 0), ==, size);
-    return g_bytes_new_take(bytes, (gsize)size);
-}
-
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -61,8 +52,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gboolean found;
 
         g_assert_true(convert(data, size, second));
-        a = content(first);
-        b = content(second);
+        a = fuzz_content(first);
+        b = fuzz_content(second);
         g_assert_true(g_bytes_equal(a, b));
         g_assert_true(msb_erofs_stack_find_directory(stack, "", &entry, &found, &error));
         g_assert_true(found);
