@@ -2,10 +2,12 @@
 /*
  * The account as it is mapped, and what the fs-quota-*.c files share.
  *
- *   fs-quota-file.c    the file, slots, the pause for counting
+ *   fs-quota-file.c    the file: joining and leaving
+ *   fs-quota-slot.c    who is there, the pause for counting
  *   fs-quota-count.c   the walk through the share
  *   fs-quota-limbo.c   removed files that still take space
- *   fs-quota.c         reserving and settling
+ *   fs-quota-table.c   files at hand: settling
+ *   fs-quota.c         reserving, and the operations
  */
 #ifndef FS_QUOTA_PRIV_H
 #define FS_QUOTA_PRIV_H
@@ -79,7 +81,7 @@ struct fs_quota {
 /* What settling needs to know of a file. */
 #define FS_QUOTA_STATX (STATX_BLOCKS | STATX_INO | STATX_NLINK | STATX_BTIME | STATX_TYPE | STATX_SIZE | \
                          STATX_MNT_ID)
-int fs_quota_statx(int fd, struct statx *stx) MB_MUST_CHECK;
+int fs_quota_statx(int fd, struct statx *stx) MB_MUST_CHECK; /* fs-quota-table.c */
 static inline int64_t
 fs_quota_allocated(const struct statx *stx)
 {
@@ -105,13 +107,34 @@ fs_quota_is_at(const struct fs_quota_place *place, const struct statx *stx)
     return (p.mount && p.mount == place->mount) || (p.dev_major == place->dev_major && p.dev_minor == place->dev_minor);
 }
 
-/* fs-quota-file.c */
+/* fs-quota-slot.c */
+/* Other servers that live; *killed: slots are left of some that do not. */
+unsigned fs_quota_others(const struct fs_quota *q, bool *killed);
+/* A slot for us. 0 or -EUSERS. */
+int fs_quota_slot_take(struct fs_quota *q) MB_MUST_CHECK;
+/* It is no longer active: somebody else may have it. */
+void fs_quota_slot_give(struct fs_quota *q);
 /* Around everything that changes the account; waits while somebody counts. */
 void fs_quota_enter(struct fs_quota *q);
 void fs_quota_leave(struct fs_quota *q);
 /* Count if that could help: something is doubtful, a server was killed, or it is long ago. Not
  * between enter and leave. True if it was done. */
 bool fs_quota_count_again(struct fs_quota *q);
+/* Have all others wait, and count; or wait for who does. True if it was done. */
+bool fs_quota_pause_and_count(struct fs_quota *q);
+/* Count; nobody else is inside. 0 or -errno. */
+int fs_quota_count(struct fs_quota *q) MB_MUST_CHECK;
+
+/* fs-quota-table.c: entries are named by their index + 1, 0 is none. */
+/* The entry of what is behind fd, with a reference; 0 when there is none to be had. */
+uint32_t fs_quota_entry_get(struct fs_quota *q, int fd);
+void fs_quota_entry_put(struct fs_quota *q, uint32_t entry);
+/* Charge what the file behind fd has now; gone: its name was just removed. */
+void fs_quota_entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone);
+/* It has a name again. */
+void fs_quota_entry_revive(struct fs_quota *q, uint32_t entry, int fd);
+/* Reserved by operations that are done, now n more: their sum. */
+int64_t fs_quota_entry_add(struct fs_quota *q, uint32_t entry, int64_t n);
 
 /* fs-quota-count.c: all files on the share's own filesystem. 0 or -errno. */
 int fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes) MB_MUST_CHECK;

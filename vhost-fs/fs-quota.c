@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reserving and settling, see fs-quota.h.
+ * Reserving, and the operations that do; see fs-quota.h.
  */
 #include <config.h>
 
@@ -77,107 +77,6 @@ fs_quota_stat(struct fs_quota *q, struct fs_quota_stat *stat)
     stat->inodes_free = left_of(q->inodes, atomic_load(&q->map->inodes));
 }
 
-/* ---- the table ------------------------------------------------------------------------------------ */
-
-static uint64_t
-tag_of(const struct statx *stx)
-{
-    uint64_t h = stx->stx_ino * UINT64_C(0x9e3779b97f4a7c15);
-
-    /* The time of birth tells one file from a later one of the same number. */
-    if (stx->stx_mask & STATX_BTIME)
-        h ^= ((uint64_t)stx->stx_btime.tv_sec << 30 ^ stx->stx_btime.tv_nsec) * UINT64_C(0xbf58476d1ce4e5b9);
-    h ^= h >> 29;
-    return h ? h : 1;
-}
-
-static pthread_mutex_t *
-lock_bucket(struct fs_quota *q, uint32_t bucket)
-{
-    pthread_mutex_t *lock = &q->map->stripes[bucket % FS_QUOTA_STRIPES].lock;
-
-    if (pthread_mutex_lock(lock) == EOWNERDEAD) {
-        atomic_store(&q->map->doubtful, 1);
-        pthread_mutex_consistent(lock);
-    }
-    return lock;
-}
-
-static uint32_t
-bucket_of(uint32_t entry)
-{
-    return (entry - 1) / FS_QUOTA_WAYS;
-}
-
-/* A reference to the entry (index + 1) of what is behind fd; 0 when there is none to be had. */
-static uint32_t
-entry_get(struct fs_quota *q, int fd)
-{
-    struct fs_quota_entry *e, *unused = NULL;
-    struct statx stx;
-    pthread_mutex_t *lock;
-    uint32_t bucket, i;
-    uint64_t tag;
-
-    if (fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
-        return 0;
-    tag = tag_of(&stx);
-    bucket = (uint32_t)(tag % FS_QUOTA_BUCKETS);
-    lock = lock_bucket(q, bucket);
-    for (i = 0; i < FS_QUOTA_WAYS; i++) {
-        e = &q->map->table[bucket * FS_QUOTA_WAYS + i];
-        if (e->tag == tag)
-            break;
-        if (e->refs == 0 && (!unused || e->tag == 0))
-            unused = e;
-    }
-    if (i == FS_QUOTA_WAYS) {
-        e = unused;
-        /* Nobody is changing it, so what it has is what is charged. */
-        if (e && fs_quota_statx(fd, &stx) == 0)
-            *e = (struct fs_quota_entry){.tag = tag, .bytes = fs_quota_allocated(&stx), .gone = stx.stx_nlink == 0};
-        else
-            e = NULL;
-    }
-    if (e)
-        e->refs++;
-    pthread_mutex_unlock(lock);
-    return e ? (uint32_t)(e - q->map->table) + 1 : 0;
-}
-
-static void
-entry_put(struct fs_quota *q, uint32_t entry)
-{
-    pthread_mutex_t *lock = lock_bucket(q, bucket_of(entry));
-
-    q->map->table[entry - 1].refs--;
-    pthread_mutex_unlock(lock);
-}
-
-/* Charge what the file behind fd has now; gone: its name was just removed. */
-static void
-entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone)
-{
-    struct fs_quota_entry *e = &q->map->table[entry - 1];
-    pthread_mutex_t *lock = lock_bucket(q, bucket_of(entry));
-    int64_t done = atomic_exchange(&e->unsettled, 0), delta = 0, limbo_bytes = 0, limbo_inodes = 0;
-    struct statx stx;
-
-    if (fs_quota_statx(fd, &stx) == 0) {
-        delta = fs_quota_allocated(&stx) - e->bytes;
-        e->bytes += delta;
-        if (stx.stx_nlink == 0 || (gone && S_ISDIR(stx.stx_mode))) {
-            limbo_bytes = e->gone ? delta : e->bytes;
-            limbo_inodes = e->gone ? 0 : 1;
-            e->gone = 1;
-        }
-    }
-    atomic_fetch_add(&q->map->used, delta - done);
-    pthread_mutex_unlock(lock);
-    if (limbo_bytes || limbo_inodes)
-        fs_quota_limbo_add(q, fd, limbo_bytes, limbo_inodes);
-}
-
 /* ---- making room ------------------------------------------------------------------------------------ */
 
 static uint32_t
@@ -201,8 +100,8 @@ settle_own(struct fs_quota *q)
         if (!fs_slot_ref(&handle->slot))
             continue;
         entry = valid_pin(q, handle);
-        if (entry && atomic_load(&q->map->table[entry - 1].unsettled))
-            entry_settle(q, entry, handle->fd, false);
+        if (entry && fs_quota_entry_add(q, entry, 0))
+            fs_quota_entry_settle(q, entry, handle->fd, false);
         fs_handle_put(handle);
     }
 }
@@ -248,7 +147,7 @@ fs_quota_touch(struct fs_quota_op *op, int fd)
 
     if (!op->q || op->n == FS_QUOTA_TOUCH)
         return;
-    entry = entry_get(op->q, fd);
+    entry = fs_quota_entry_get(op->q, fd);
     if (!entry)
         return;
     op->touched[op->n].fd = fd;
@@ -276,7 +175,7 @@ fs_quota_new(struct fs_quota_op *op, int fd)
 
     if (!q || fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
         return;
-    entry = entry_get(q, fd);
+    entry = fs_quota_entry_get(q, fd);
     atomic_fetch_add(&q->map->used, fs_quota_allocated(&stx));
     if (op->inodes)
         op->inodes--;
@@ -285,7 +184,7 @@ fs_quota_new(struct fs_quota_op *op, int fd)
     if (stx.stx_nlink == 0)
         fs_quota_limbo_add(q, fd, fs_quota_allocated(&stx), 1);
     if (entry)
-        entry_put(q, entry);
+        fs_quota_entry_put(q, entry);
 }
 
 void
@@ -294,26 +193,16 @@ fs_quota_gone(struct fs_quota_op *op, int fd)
     uint32_t entry = touched_entry(op, fd);
 
     if (entry)
-        entry_settle(op->q, entry, fd, true);
+        fs_quota_entry_settle(op->q, entry, fd, true);
 }
 
 void
 fs_quota_linked(struct fs_quota_op *op, int fd)
 {
     uint32_t entry = touched_entry(op, fd);
-    struct fs_quota_entry *e;
-    pthread_mutex_t *lock;
-    bool was_gone;
 
-    if (!entry)
-        return;
-    e = &op->q->map->table[entry - 1];
-    lock = lock_bucket(op->q, bucket_of(entry));
-    was_gone = e->gone;
-    e->gone = 0;
-    pthread_mutex_unlock(lock);
-    if (was_gone)
-        fs_quota_limbo_forget(op->q, fd);
+    if (entry)
+        fs_quota_entry_revive(op->q, entry, fd);
 }
 
 void
@@ -326,8 +215,8 @@ fs_quota_end(struct fs_quota_op *op)
         return;
     while (op->n) {
         op->n--;
-        entry_settle(q, op->touched[op->n].entry, op->touched[op->n].fd, false);
-        entry_put(q, op->touched[op->n].entry);
+        fs_quota_entry_settle(q, op->touched[op->n].entry, op->touched[op->n].fd, false);
+        fs_quota_entry_put(q, op->touched[op->n].entry);
     }
     if (op->bytes)
         atomic_fetch_sub(&q->map->used, (int64_t)op->bytes);
@@ -349,9 +238,9 @@ pin(struct fs_quota *q, struct fs_handle *handle)
 
     if (MB_LIKELY(old >> 32 == epoch && (uint32_t)old))
         return (uint32_t)old;
-    entry = entry_get(q, handle->fd);
+    entry = fs_quota_entry_get(q, handle->fd);
     if (entry && !atomic_compare_exchange_strong(&handle->quota_pin, &old, epoch << 32 | entry)) {
-        entry_put(q, entry);
+        fs_quota_entry_put(q, entry);
         return (uint32_t)old;
     }
     return entry;
@@ -439,10 +328,8 @@ fs_quota_write_end(struct fs_quota *q, struct fs_handle *handle, int64_t reserve
     uint32_t entry = valid_pin(q, handle);
 
     if (MB_LIKELY(entry)) {
-        int64_t sum = atomic_fetch_add(&q->map->table[entry - 1].unsettled, reserved) + reserved;
-
-        if (sum >= SETTLE_BYTES || is_tight(q))
-            entry_settle(q, entry, handle->fd, false);
+        if (fs_quota_entry_add(q, entry, reserved) >= SETTLE_BYTES || is_tight(q))
+            fs_quota_entry_settle(q, entry, handle->fd, false);
     } else if (reserved) {
         /* The table is full: it stays charged until somebody counts. */
         atomic_store(&q->map->doubtful, 1);
@@ -460,8 +347,8 @@ fs_quota_release(struct fs_quota *q, struct fs_handle *handle)
     fs_quota_enter(q);
     entry = valid_pin(q, handle);
     if (entry) {
-        entry_settle(q, entry, handle->fd, false);
-        entry_put(q, entry);
+        fs_quota_entry_settle(q, entry, handle->fd, false);
+        fs_quota_entry_put(q, entry);
     }
     fs_quota_leave(q);
 }
