@@ -11,8 +11,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "mb-macros.h"
 
 int floor_names_fd, floor_many_fd, floor_big_fd;
 char *floor_buf[2];
@@ -111,4 +115,34 @@ double
 floor_write_1m(void)
 {
     return floor_transfer(true, 1u << 20, false);
+}
+
+/* ---- telling somebody ------------------------------------------------------------------------------------ */
+
+static int tell_fd = -1;
+
+static void *
+listen_to(void *unused MB_UNUSED)
+{
+    eventfd_t value;
+
+    while (eventfd_read(tell_fd, &value) == 0)
+        ;
+    return NULL;
+}
+
+void
+floor_tell(void)
+{
+    if (tell_fd < 0) {
+        pthread_t thread;
+        int r;
+
+        tell_fd = eventfd(0, EFD_CLOEXEC);
+        r = tell_fd < 0 ? errno : pthread_create(&thread, NULL, listen_to, NULL);
+        if (r != 0)
+            die("a thread to tell", -r);
+        pthread_detach(thread);
+    }
+    eventfd_write(tell_fd, 1);
 }

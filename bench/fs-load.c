@@ -8,10 +8,12 @@
  *     row=NAME ours=X peer=Y unit=U ratio=R cpu_ours=C cpu_peer=D
  *     row=NAME-strict ours=X peer=Y unit=U ratio=R cpu_ours=C cpu_peer=D
  *     row=NAME floor=F ours=X unit=U ratio=X/F
+ *     row=NAME-told floor=T ours=X unit=U ratio=X/T
  *
  * C and D are microseconds of processor time that the back-end took per unit of
  * work.  The floor is a plain loop of the system calls that the operation needs
- * at least, in this process, in the same turns.  Rows are chosen by parts of their names.
+ * at least, in this process, in the same turns; T is that with one more for each unit of work, the
+ * write to an eventfd that wakes who waits for it.  Rows are chosen by parts of their names.
  */
 #include <config.h>
 
@@ -111,22 +113,32 @@ measure(const struct row *row, unsigned side, unsigned turn, struct figures *f)
 }
 
 static double
-measure_floor(const struct row *row)
+measure_floor(const struct row *row, bool tell)
 {
     double begin = clock_seconds(CLOCK_MONOTONIC), end = begin, work = 0;
 
     while (end < begin + turn_seconds) {
         work += row->floor();
+        if (tell)
+            floor_tell();
         end = clock_seconds(CLOCK_MONOTONIC);
     }
     return work / (end - begin);
 }
 
 static void
+print_floor(const struct row *row, const char *kind, double *low, double ours)
+{
+    double floor = median(low);
+
+    printf("row=%s%s floor=%.0f ours=%.0f unit=%s ratio=%.2f\n", row->name, kind, floor, ours, row->unit, ours / floor);
+}
+
+static void
 run_row(const struct row *row)
 {
     static struct figures got[N_SIDES];
-    double low[MAX_TURNS], peer, peer_cpu, ours = 0;
+    double low[MAX_TURNS], told[MAX_TURNS], peer, peer_cpu, ours = 0;
     unsigned turn, i;
 
     for (turn = 0; turn < n_turns; turn++) {
@@ -134,8 +146,10 @@ run_row(const struct row *row)
             if (i != STRICT || row->strict)
                 measure(row, i, turn, &got[i]);
         }
-        if (row->floor)
-            low[turn] = measure_floor(row);
+        if (row->floor) {
+            low[turn] = measure_floor(row, false);
+            told[turn] = measure_floor(row, true);
+        }
     }
     peer = median(got[PEER].rate);
     peer_cpu = median(got[PEER].cpu);
@@ -147,9 +161,8 @@ run_row(const struct row *row)
             break;
     }
     if (row->floor) {
-        double floor = median(low);
-
-        printf("row=%s floor=%.0f ours=%.0f unit=%s ratio=%.2f\n", row->name, floor, ours, row->unit, ours / floor);
+        print_floor(row, "", low, ours);
+        print_floor(row, "-told", told, ours);
     }
     fflush(stdout);
 }

@@ -55,6 +55,7 @@ double floor_read_4k(void);
 double floor_write_4k(void);
 double floor_read_1m(void);
 double floor_write_1m(void);
+void floor_tell(void);          /* wake a thread that sleeps on an eventfd, as a driver does */
 
 /* fs-load.c */
 void die(const char *what, int r) __attribute__((noreturn));
