@@ -98,14 +98,15 @@ fs_handle_put(struct fs_handle *handle)
 
     if (atomic_fetch_sub_explicit(&handle->slot.refs, 1, memory_order_acq_rel) != 1)
         return;
-    if (fs->quota)
-        fs_quota_release(fs->quota, handle);
     pthread_mutex_lock(fs_node_lock(fs, node));
     for (link = &node->handles; *link != handle;)
         link = &(*link)->next;
     *link = handle->next;
     pthread_mutex_unlock(fs_node_lock(fs, node));
-    mb_close(handle->fd);
+    if (fs->quota)
+        fs_quota_close_file(fs->quota, handle);
+    else
+        mb_close(handle->fd);
     fs_dir_stream_drop(fs, &handle->dir);
     pthread_mutex_destroy(&handle->dir.lock);
     fs_slab_free(&fs->handles.slab, handle);

@@ -131,6 +131,9 @@ uint32_t fs_quota_entry_get(struct fs_quota *q, int fd);
 void fs_quota_entry_put(struct fs_quota *q, uint32_t entry);
 /* Charge what the file behind fd has now; gone: its name was just removed. */
 void fs_quota_entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone);
+/* That, if it is less than was charged.  More is not taken for true just after a file was closed: ext4 may be
+ * writing it then, with blocks that are gone again when it has done so. */
+void fs_quota_entry_credit(struct fs_quota *q, uint32_t entry, int fd);
 /* It has a name again. */
 void fs_quota_entry_revive(struct fs_quota *q, uint32_t entry, int fd);
 /* Reserved by operations that are done, now n more: their sum. */

@@ -114,6 +114,23 @@ fs_quota_entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone)
 }
 
 void
+fs_quota_entry_credit(struct fs_quota *q, uint32_t entry, int fd)
+{
+    struct fs_quota_entry *e = &q->map->table[entry - 1];
+    struct statx stx;
+    pthread_mutex_t *lock;
+    bool less;
+
+    if (fs_quota_statx(fd, &stx) < 0)
+        return;
+    lock = lock_bucket(q, bucket_of(entry));
+    less = fs_quota_allocated(&stx) < e->bytes;
+    pthread_mutex_unlock(lock);
+    if (less)
+        fs_quota_entry_settle(q, entry, fd, false);
+}
+
+void
 fs_quota_entry_revive(struct fs_quota *q, uint32_t entry, int fd)
 {
     struct fs_quota_entry *e = &q->map->table[entry - 1];

@@ -7,11 +7,14 @@
 #include "fs-quota.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "fs-core.h"
+#include "fs-path.h"
 #include "fs-quota-priv.h"
+#include "mb-cleanup.h"
 
 /* What writes to one file may leave unsettled, and how close the limit may be for that. */
 #define SETTLE_BYTES (INT64_C(1) << 20)
@@ -338,17 +341,27 @@ fs_quota_write_end(struct fs_quota *q, struct fs_handle *handle, int64_t reserve
 }
 
 void
-fs_quota_release(struct fs_quota *q, struct fs_handle *handle)
+fs_quota_close_file(struct fs_quota *q, struct fs_handle *handle)
 {
     uint32_t entry;
+    int other;
 
-    if (!atomic_load(&handle->quota_pin))
+    if (!atomic_load(&handle->quota_pin)) {
+        mb_close(handle->fd);
         return;
+    }
     fs_quota_enter(q);
     entry = valid_pin(q, handle);
-    if (entry) {
+    if (entry)
         fs_quota_entry_settle(q, entry, handle->fd, false);
-        fs_quota_entry_put(q, entry);
+    /* XFS gives back then what it allocated behind the end. */
+    other = entry ? fs_path_reopen(q->fs, handle->fd, O_PATH) : -1;
+    mb_close(handle->fd);
+    if (other >= 0) {
+        fs_quota_entry_credit(q, entry, other);
+        close(other);
     }
+    if (entry)
+        fs_quota_entry_put(q, entry);
     fs_quota_leave(q);
 }

@@ -103,7 +103,7 @@ void fs_quota_end(struct fs_quota_op *op);
 int64_t fs_quota_write_begin(struct fs_quota *q, struct fs_handle *handle, uint64_t offset, size_t *len) MB_MUST_CHECK;
 void fs_quota_write_end(struct fs_quota *q, struct fs_handle *handle, int64_t reserved);
 
-/* The handle is about to be closed. */
-void fs_quota_release(struct fs_quota *q, struct fs_handle *handle);
+/* Close the descriptor of the handle, which nobody else has any more, and settle what the file has then. */
+void fs_quota_close_file(struct fs_quota *q, struct fs_handle *handle);
 
 #endif

@@ -204,6 +204,23 @@ test_inodes(void)
     ft_free(t);
 }
 
+/* What a filesystem allocated behind the end of a file that grows (XFS does) goes when the file is closed. */
+static void
+test_preallocation(void)
+{
+    uint64_t f, fh, written;
+    struct ft *t;
+
+    prepare();
+    t = start(UINT64_C(256) * MIB, 100000, false);
+    f = make_file(t, "f", &fh);
+    for (written = 0; written < 10 * MIB; written += 65536)
+        ft_write(t, f, fh, written, block, 65536, 0);
+    ft_release(t, f, fh);
+    ok(usage_is_true(t, "written and closed"), "closing a file charges what is left of it");
+    ft_free(t);
+}
+
 /* Everything that changes what is allocated, by chance; the account has to be right all the way. */
 static void
 one_change(struct ft *t, unsigned seed)
@@ -606,14 +623,18 @@ test_overlay(void)
         eq_int(status, 0, "the limit holds on overlayfs");
 }
 
+/* test-quota [preallocation] */
 int
-main(void)
+main(int argc, char **argv)
 {
     const char *why = ft_no_xattr();
 
     if (why)
         tap_skip_all(why);
     memset(block, 'q', sizeof(block));
+    test_preallocation();
+    if (argc > 1 && strcmp(argv[1], "preallocation") == 0)
+        return tap_done();
     test_limit();
     test_inodes();
     test_changes();
