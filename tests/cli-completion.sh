@@ -19,6 +19,17 @@ is "files" "$(answers msb load "")" ":files "
 is "files for an option" "$(answers msb run --env-file "")" ":files "
 is "directories" "$(answers msb kernel import --modules "")" ":dirs "
 is "nothing for free text" "$(answers msb run --name "")" ""
+is "where a mount comes from" "$(answers msb run --mount-dir /usr)" ":dirs :nospace "
+is "nothing for where it goes to" "$(answers msb run --mount-dir /usr:/m)" ""
+like "the options of a mount" "$(answers msb run --mount-dir /usr:/mnt:)" "^/usr:/mnt:ro .*/usr:/mnt:cache= .*:nospace $"
+unlike "of this kind of mount" "$(answers msb run --mount-dir /usr:/mnt:)" "fstype"
+is "a value of one" "$(answers msb run -v /usr:/mnt:cache=)" \
+    "/usr:/mnt:cache=auto /usr:/mnt:cache=none /usr:/mnt:cache=always :nospace "
+is "a value behind another option" "$(answers msb run --volume=/usr:/mnt:ro,stat-virt=o)" "/usr:/mnt:ro,stat-virt=off :nospace "
+is "a number is not proposed" "$(answers msb run -v /usr:/mnt:inodes=)" ":nospace "
+unlike "what was given is not proposed again" "$(answers msb run -v /usr:/mnt:rw,cache=none,)" ",(ro|rw|cache=) "
+is "the size of a tmpfs" "$(answers msb run --tmpfs /tmp:size)" "/tmp:size= :nospace "
+is "an option behind it" "$(answers msb run --tmpfs /tmp:1G:noe)" "/tmp:1G:noexec :nospace "
 is "nothing for the guest's command" "$(answers msb exec box ls -)" ""
 is "nothing after --" "$(answers msb run image -- -)" ""
 is "an unknown command has none" "$(answers msb frobnicate "")" ""
@@ -35,8 +46,8 @@ is "kernels" "$(answers msb kernel rm "")" "6.1.0-1-test 6.1.0-2-test "
 complete_line() {
     env PATH="$(dirname "$MSB_PROGRAM"):$PATH" bash --norc -c '
         shopt -s extglob progcomp
-        [ -r /usr/share/bash-completion/bash_completion ] && . /usr/share/bash-completion/bash_completion
         compopt() { :; }
+        COMP_WORDBREAKS=" =:"
         . "$1"
         COMP_LINE=$2 COMP_POINT=${#2}
         # As readline does, with = and : splitting words.
@@ -49,11 +60,11 @@ complete_line() {
 is "bash: a command" "$(complete_line "msb doc")" "doctor"
 is "bash: an option" "$(complete_line "msb run --mount-d")" "--mount-dir= --mount-disk="
 is "bash: a kernel" "$(complete_line "msb kernel default 6.1.0-2")" "6.1.0-2-test"
-if [ -r /usr/share/bash-completion/bash_completion ]; then
-    is "bash: a value after an equals sign" "$(complete_line "msb run --accel=k")" "kvm"
-else
-    echo "# bash-completion is not installed: values after an equals sign are not tried"
-fi
+is "bash: a value after an equals sign" "$(complete_line "msb run --accel=k")" "kvm"
+is "bash: all values after an equals sign" "$(complete_line "msb run --accel=")" "kvm tcg"
+is "bash: an option of a mount" "$(complete_line "msb run -v /usr:/mnt:ro,host")" "ro,host-perms="
+is "bash: its value" "$(complete_line "msb run --mount-dir=/usr:/mnt:ro,cache=al")" "always"
+is "bash: a word behind such words" "$(complete_line "msb run -v /usr:/mnt:ro --pull=never --accel ")" "kvm tcg"
 touch "$work/archive.tar"
 is "bash: a file" "$(complete_line "msb load $work/arch")" "$work/archive.tar"
 msb completion bash

@@ -70,6 +70,12 @@ static const OptionInfo options[] = {
     { "detect-zeroes", OPT_DETECT_ZEROES, TRUE, FOR_DISKS, OPT_DETECT_ZEROES },
 };
 
+static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
+static const char *const host_perms[] = { "private", "mirror", NULL };
+static const char *const caches[] = { "auto", "none", "always", NULL };
+static const char *const detect_zeroes[] = { "off", "on", "unmap", NULL };
+static const char *const kinds[] = { "dir", "directory", "disk", NULL };
+
 static const char *const flag_names[] = {
     [MSB_MOUNT_FLAG_VOLUME] = "--volume",       [MSB_MOUNT_FLAG_DIR] = "--mount-dir",
     [MSB_MOUNT_FLAG_FILE] = "--mount-file",     [MSB_MOUNT_FLAG_NAMED] = "--mount-named",
@@ -220,7 +226,6 @@ set_count(const Parse *p, const char *name, const char *value, guint64 *count, G
 static gboolean
 set_kind(Parse *p, const char *value, GError **error)
 {
-    static const char *const kinds[] = { "dir", "directory", "disk", NULL };
     int i;
 
     if (!choose(p, "kind", value, kinds, &i, error))
@@ -233,10 +238,6 @@ set_kind(Parse *p, const char *value, GError **error)
 static gboolean
 apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error)
 {
-    static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
-    static const char *const host_perms[] = { "private", "mirror", NULL };
-    static const char *const caches[] = { "auto", "none", "always", NULL };
-    static const char *const detect_zeroes[] = { "off", "on", "unmap", NULL };
     MsbMount *m = p->mount;
     int i;
 
@@ -307,6 +308,42 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
         return TRUE;
     }
     g_return_val_if_reached(FALSE);
+}
+
+static const char *const *
+words_of(Option id)
+{
+    switch (id) {
+    case OPT_STAT_VIRT:
+        return stat_virts;
+    case OPT_HOST_PERMS:
+        return host_perms;
+    case OPT_CACHE:
+        return caches;
+    case OPT_DETECT_ZEROES:
+        return detect_zeroes;
+    case OPT_KIND:
+        return kinds;
+    case OPT_FORMAT:
+        return msb_disk_formats;
+    default:
+        return NULL;
+    }
+}
+
+gboolean
+msb_mount_nth_option(MsbMountFlag flag, guint n, MsbMountOption *option)
+{
+    gsize i;
+
+    for (i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (options[i].flags & (1u << flag) && n-- == 0) {
+            *option = (MsbMountOption){ .name = options[i].name, .group = options[i].group,
+                                        .has_value = options[i].has_value, .words = words_of(options[i].id) };
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 static gboolean

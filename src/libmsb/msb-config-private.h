@@ -61,6 +61,17 @@ char *msb_mount_normalize_target(const char *target, GError **error);
 /* PATH[:OPTIONS], a disk image that is the root, as a mount of kind disk without a target. NULL with INVALID. */
 MsbMount *msb_mount_parse_root(const char *spec, GError **error);
 
+/* An option of mounts, for their completion. */
+typedef struct {
+    const char *name;
+    guint group;            /* of those that are given once together */
+    gboolean has_value;
+    const char *const *words; /* what the value may be; NULL: that is no list */
+} MsbMountOption;
+
+/* The option number n of those that may be given with flag; FALSE when there are not so many. */
+gboolean msb_mount_nth_option(MsbMountFlag flag, guint n, MsbMountOption *option);
+
 /* msb-config-disk.c */
 /* "raw", "qcow2", ..., ended by NULL. */
 extern const char *const msb_disk_formats[];

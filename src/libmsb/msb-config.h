@@ -56,6 +56,10 @@ typedef enum { MSB_MOUNT_FLAG_VOLUME, MSB_MOUNT_FLAG_DIR, MSB_MOUNT_FLAG_FILE,
  * Relative host paths are resolved against the working directory. NULL with INVALID and a
  * message that quotes the argument and says what is wrong with it. */
 MsbMount *msb_mount_parse(MsbMountFlag flag, const char *spec, GError **error);
+/* What text, the beginning of such an argument, may become where its options are: each a whole argument, or
+ * one up to the value that is missing (transfer full; empty when nothing can be said). NULL: text has not come
+ * to options yet. */
+GStrv msb_mount_complete(MsbMountFlag flag, const char *text);
 
 typedef struct _MsbConfig MsbConfig;
 

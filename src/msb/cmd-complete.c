@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Completion, driven by the tables of commands and options: "msb __complete
- * INDEX -- WORDS…" prints one candidate per line for the word at INDEX. Two
+ * INDEX -- WORDS…" prints one candidate per line for the word at INDEX. Three
  * lines have a meaning of their own: ":files" and ":dirs" ask the shell to
- * complete names of files or directories. And the command that prints the
- * shell's side of it.
+ * complete names of files or directories, ":nospace" not to end the word, which
+ * goes on. And the command that prints the shell's side of it.
  */
 #include <config.h>
 
@@ -69,13 +69,14 @@ print_kernels(MsbHome *home)
         puts(msb_kernel_get_version(list->pdata[i]));
 }
 
+/* end: what follows the name of one. */
 static void
-print_volumes(MsbHome *home)
+print_volumes(MsbHome *home, const char *end)
 {
     g_autoptr(GPtrArray) list = msb_volume_list(home, NULL);
 
     for (guint i = 0; list && i < list->len; i++)
-        puts(msb_volume_get_name(list->pdata[i]));
+        printf("%s%s\n", msb_volume_get_name(list->pdata[i]), end);
 }
 
 static void
@@ -94,6 +95,7 @@ print_values(CmdValue value, const char *words)
     switch (value) {
     case CMD_VALUE_END:
     case CMD_VALUE_ANY:
+    case CMD_VALUE_MOUNT:
         return;
     case CMD_VALUE_FILE:
         puts(":files");
@@ -118,9 +120,53 @@ print_values(CmdValue value, const char *words)
     else if (value == CMD_VALUE_KERNEL)
         print_kernels(home);
     else if (value == CMD_VALUE_VOLUME)
-        print_volumes(home);
+        print_volumes(home, "");
     else
         print_sandboxes(home, value);
+}
+
+/* Where a mount comes from. */
+static void
+print_sources(MsbMountFlag flag)
+{
+    if (flag == MSB_MOUNT_FLAG_VOLUME || flag == MSB_MOUNT_FLAG_DIR)
+        puts(":dirs");
+    if (flag == MSB_MOUNT_FLAG_FILE || flag == MSB_MOUNT_FLAG_DISK)
+        puts(":files");
+    if (flag == MSB_MOUNT_FLAG_VOLUME || flag == MSB_MOUNT_FLAG_NAMED) {
+        g_autoptr(MsbHome) home = msb_home_open(NULL, NULL);
+
+        if (home)
+            print_volumes(home, ":/");
+    }
+    puts(":nospace");
+}
+
+static void
+print_mount(MsbMountFlag flag, const char *text)
+{
+    g_auto(GStrv) list = msb_mount_complete(flag, text);
+
+    if (!list) {
+        if (!strchr(text, ':'))
+            print_sources(flag);
+        return;
+    }
+    for (guint i = 0; list[i]; i++)
+        puts(list[i]);
+    puts(":nospace");
+}
+
+/* Candidates for the value of option, of which text is there. */
+static void
+print_values_of(const CmdOption *option, const char *text)
+{
+    MsbMountFlag flag;
+
+    if (option->value == CMD_VALUE_MOUNT && cmd_find_mount_flag(option->name, &flag))
+        print_mount(flag, text);
+    else
+        print_values(option->value, option->words);
 }
 
 static void
@@ -180,7 +226,7 @@ complete(const CmdCommand *command, const char *const *words, guint n)
             const CmdOption *option = awaits_value(command, words[i]);
 
             if (option && i + 2 == n) {
-                print_values(option->value, option->words);
+                print_values_of(option, words[n - 1]);
                 return 0;
             }
             i += option ? 1 : 0;
@@ -200,7 +246,7 @@ complete(const CmdCommand *command, const char *const *words, guint n)
         if (equals && g_str_has_prefix(words[n - 1], "--"))
             option = cmd_find_option(command, words[n - 1] + 2, (gsize)(equals - words[n - 1] - 2));
         if (option)
-            print_values(option->value, option->words);
+            print_values_of(option, equals + 1);
         else if (!equals)
             print_options(command);
         return 0;

@@ -76,8 +76,8 @@ add_env_file(const char *name, const char *path, GError **error)
     return TRUE;
 }
 
-static gboolean
-add_mount(const char *name, const char *value, GError **error)
+gboolean
+cmd_find_mount_flag(const char *name, MsbMountFlag *flag)
 {
     static const struct {
         const char *name;
@@ -87,11 +87,23 @@ add_mount(const char *name, const char *value, GError **error)
         {"mount-file", MSB_MOUNT_FLAG_FILE}, {"mount-named", MSB_MOUNT_FLAG_NAMED},
         {"mount-disk", MSB_MOUNT_FLAG_DISK}, {"tmpfs", MSB_MOUNT_FLAG_TMPFS},
     };
-    MsbMount *mount = NULL;
 
     for (guint i = 0; i < G_N_ELEMENTS(flags); i++)
-        if (strcmp(flags[i].name, name) == 0)
-            mount = msb_mount_parse(flags[i].flag, value, error);
+        if (strcmp(flags[i].name, name) == 0) {
+            *flag = flags[i].flag;
+            return TRUE;
+        }
+    return FALSE;
+}
+
+static gboolean
+add_mount(const char *name, const char *value, GError **error)
+{
+    MsbMount *mount = NULL;
+    MsbMountFlag flag;
+
+    if (cmd_find_mount_flag(name, &flag))
+        mount = msb_mount_parse(flag, value, error);
     if (!mount)
         return FALSE;
     if (!mounts)
@@ -106,7 +118,7 @@ add_mount(const char *name, const char *value, GError **error)
     }
 #define MOUNT(name, letter, arg, help)                                                                       \
     {                                                                                                        \
-        name, letter, CMD_OPTION_FUNCTION, NULL, add_mount, arg, help, CMD_VALUE_DIR, NULL                   \
+        name, letter, CMD_OPTION_FUNCTION, NULL, add_mount, arg, help, CMD_VALUE_MOUNT, NULL                 \
     }
 
 const CmdOption cmd_config_options[] = {
@@ -138,7 +150,7 @@ const CmdOption cmd_config_options[] = {
     MOUNT("mount-named", 0, N_("NAME:DEST[:OPTIONS]"), N_("mount a named volume")),
     MOUNT("mount-disk", 0, N_("IMAGE:DEST[:OPTIONS]"), N_("mount the filesystem of a disk image")),
     {"tmpfs", 0, CMD_OPTION_FUNCTION, NULL, add_mount, N_("DEST[:SIZE][:OPTIONS]"),
-     N_("mount an empty filesystem that lives in memory"), CMD_VALUE_ANY, NULL},
+     N_("mount an empty filesystem that lives in memory"), CMD_VALUE_MOUNT, NULL},
     {"root-disk", 0, CMD_OPTION_SIZE, &arg_root_disk, NULL, N_("SIZE"),
      N_("how much the sandbox can write on top of its image (default 4G, allocated as it is used)"),
      CMD_VALUE_ANY, NULL},

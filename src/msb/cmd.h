@@ -36,6 +36,7 @@ typedef enum {
     CMD_VALUE_KERNEL,
     CMD_VALUE_VOLUME,
     CMD_VALUE_COMMAND,      /* a command of msb */
+    CMD_VALUE_MOUNT,        /* an argument of the mount flag that the option is */
 } CmdValue;
 
 typedef enum {
@@ -177,6 +178,8 @@ int cmd_for_targets(const CmdArgs *args, gboolean (*work)(MsbSandbox *sandbox, G
 /* ---- cmd-config.c: the options that describe a sandbox ------------------------------------ */
 
 extern const CmdOption cmd_config_options[];
+/* The mount flag that the option of that name is; FALSE if it is none. */
+gboolean cmd_find_mount_flag(const char *name, MsbMountFlag *flag);
 extern gboolean cmd_config_quiet;
 extern gboolean cmd_config_timings;
 /* The configuration that the options ask for; image may be NULL. */
