@@ -55,6 +55,7 @@ struct fs_ident {
     uint32_t uid, gid;
     uint32_t mode;              /* with type */
     uint32_t rdev;
+    bool acl;                   /* of a new object: its permissions follow its directory's default ACL */
 };
 
 /* In a node, under its lock. */

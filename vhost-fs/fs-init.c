@@ -29,9 +29,14 @@
  *   HANDLE_KILLPRIV_V2                        set-ID bits are cleared here, no look-up per write
  *   SUBMOUNTS                                 other host filesystems below are mounts to the guest
  *   SETXATTR_EXT, INIT_EXT                    larger forms of two structures
+ *   POSIX_ACL                                 (stat-virt=off) the guest checks rights by the ACLs that the host has
  *   CACHE_SYMLINKS                            (cache=always)
  *   WRITEBACK_CACHE                           (--writeback)
  */
+/* Without these a guest's ACLs would not be right: what setting one has to clear, and the umask that a default ACL
+ * takes the place of. */
+#define WANTED_WITH_ACLS ((uint64_t)FUSE_SETXATTR_EXT | FUSE_DONT_MASK)
+
 #define WANTED \
     ((uint64_t)FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_BIG_WRITES | FUSE_MAX_PAGES | \
      FUSE_ATOMIC_O_TRUNC | FUSE_DONT_MASK | FUSE_AUTO_INVAL_DATA | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | \
@@ -51,6 +56,8 @@ choose_flags(const struct fs *fs, const struct fuse_init_in *in)
         wanted &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
         wanted |= FUSE_CACHE_SYMLINKS;
     }
+    if (fs->config.stat_virt == FS_STAT_OFF && (offered & WANTED_WITH_ACLS) == WANTED_WITH_ACLS)
+        wanted |= FUSE_POSIX_ACL;
     if (fs->config.writeback)
         wanted |= FUSE_WRITEBACK_CACHE;
     return offered & wanted;

@@ -70,7 +70,7 @@ mknod_host(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const s
 
     if (req->fs->euid != 0)
         return -EOPNOTSUPP;
-    if (mknodat(dir->fd.fd, name, (id->mode & S_IFMT) | 0600, dev) < 0)
+    if (mknodat(dir->fd.fd, name, (id->mode & S_IFMT) | (id->acl ? id->mode & 0777u : 0600u), dev) < 0)
         return -errno;
     return complete_new(req, dir, name, id);
 }

@@ -12,19 +12,30 @@
 
 #include "fs-core.h"
 #include "fs-path.h"
+#include "fs-xattr.h"
 #include "mb-cleanup.h"
 #include "mb-io.h"
+
+/* Then the umask does not count, and the host's filesystem makes the permissions out of that and the mode. */
+static bool
+has_default_acl(const struct fs *fs, const struct fs_fd *dir)
+{
+    return fs_xattr_acls(fs) && fs_xattr_get(dir, FS_ACL_DEFAULT, NULL, 0) > 0;
+}
 
 int
 fs_new_identity(const struct fs_req *req, const struct fs_dir_ref *dir, uint32_t mode, uint32_t umask,
                 uint32_t rdev, struct fs_ident *id)
 {
     struct fs *fs = req->fs;
+    bool acl;
     int r;
 
     if (fs->config.stat_virt == FS_STAT_OFF && fs->euid != 0 && S_ISREG(mode) && mode & (S_ISUID | S_ISGID))
         return -EPERM;
-    r = fs_ident_of_new(fs, dir->node, &dir->fd, req->hdr.uid, req->hdr.gid, mode, umask, id);
+    acl = !S_ISLNK(mode) && has_default_acl(fs, &dir->fd);
+    r = fs_ident_of_new(fs, dir->node, &dir->fd, req->hdr.uid, req->hdr.gid, mode, acl ? 0 : umask, id);
+    id->acl = acl;
     if (r == 0 && (S_ISCHR(mode) || S_ISBLK(mode)))
         id->rdev = rdev;
     return r;
@@ -34,24 +45,35 @@ mode_t
 fs_new_host_mode(const struct fs *fs, const struct fs_ident *id)
 {
     mode_t least = S_ISDIR(id->mode) ? 0700 : 0600;
+    mode_t mode = id->mode & (S_ISDIR(id->mode) ? 01777u : 0777u);
 
     if (fs->config.stat_virt != FS_STAT_OFF)
         return least;
     /* As root the owner is set first and then the mode as it is. */
-    return (id->mode & (S_ISDIR(id->mode) ? 01777u : 0777u)) | least;
+    return id->acl ? mode : mode | least;
 }
 
 /* stat-virt off: an ordinary user's files are complete as they were created. */
 static int
 apply_host(struct fs *fs, const struct fs_fd *fd, const struct fs_ident *id)
 {
+    mode_t mode = id->mode & 07777u;
+    struct statx stx;
+    int r;
+
     if (fs->euid != 0)
         return 0;
+    if (id->acl) {
+        r = fs_path_stat_fd(fd->fd, &stx);
+        if (r < 0)
+            return r;
+        mode = (mode & 07000u) | (stx.stx_mode & 0777u);
+    }
     if (id->uid != 0 || id->gid != 0) {
         if (fchownat(fd->fd, "", id->uid, id->gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0)
             return -errno;
     }
-    return S_ISLNK(id->mode) ? 0 : fs_path_chmod(fd, id->mode & 07777u);
+    return S_ISLNK(id->mode) ? 0 : fs_path_chmod(fd, mode);
 }
 
 int

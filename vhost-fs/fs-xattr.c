@@ -3,7 +3,8 @@
  * Extended attributes: the primitives of fs-xattr.h and the four operations.
  * The identity attribute does not exist for the guest.  ACLs are refused, POSIX
  * ones and those that network file systems show as attributes: they would change
- * what the host lets whom do, which is not the guest's to decide.
+ * what the host lets whom do, which is not the guest's to decide.  With stat-virt
+ * off it is, as with modes: there POSIX ones are the host's own.
  */
 #include <config.h>
 
@@ -77,17 +78,25 @@ fs_xattr_list(const struct fs_fd *fd, char *list, size_t size)
 
 /* ---- operations ----------------------------------------------------------------------------------- */
 
-static bool
-is_hidden(const char *name)
+bool
+fs_xattr_acls(const struct fs *fs)
 {
-    return fs_ident_is_private(name) || strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) == 0;
+    return atomic_load_explicit(&fs->init_flags, memory_order_relaxed) & FUSE_POSIX_ACL;
+}
+
+static bool
+is_hidden(const struct fs *fs, const char *name)
+{
+    if (strncmp(name, ACL_PREFIX, strlen(ACL_PREFIX)) != 0)
+        return fs_ident_is_private(name);
+    return !fs_xattr_acls(fs) || (strcmp(name, FS_ACL_ACCESS) != 0 && strcmp(name, FS_ACL_DEFAULT) != 0);
 }
 
 /* The names that only root may read are also root's alone to see. */
 static bool
 is_listed(const struct fs_req *req, const char *name)
 {
-    return !is_hidden(name) && (req->hdr.uid == 0 || strncmp(name, "trusted.", 8) != 0);
+    return !is_hidden(req->fs, name) && (req->hdr.uid == 0 || strncmp(name, "trusted.", 8) != 0);
 }
 
 /* The attribute named at offset of the arguments, and the file. */
@@ -106,7 +115,7 @@ get_target(struct fs_req *req, size_t offset, const char **name, size_t *next, s
         *next = end;
     if (fs_ident_is_private(*name))
         return -EACCES;
-    if (is_hidden(*name))
+    if (is_hidden(req->fs, *name))
         return -EOPNOTSUPP;
     node->node = fs_node_get(req->fs, req->hdr.nodeid);
     if (!node->node)
@@ -156,6 +165,16 @@ fs_op_getxattr(struct fs_req *req)
     return len < 0 ? (int)len : reply_sized(req, (size_t)len, in->size);
 }
 
+/* The guest's kernel found that who sets the ACL may not keep the bit. */
+static int
+kill_sgid(const struct fs_fd *fd)
+{
+    struct statx stx;
+    int r = fs_path_stat_fd(fd->fd, &stx);
+
+    return r < 0 || !(stx.stx_mode & S_ISGID) ? r : fs_path_chmod(fd, stx.stx_mode & 07777u & ~(mode_t)S_ISGID);
+}
+
 int
 fs_op_setxattr(struct fs_req *req)
 {
@@ -182,7 +201,10 @@ fs_op_setxattr(struct fs_req *req)
     if (r < 0)
         return r;
     fs_quota_touch(&quota, fd.fd);
-    return fs_xattr_set(&fd, name, req->arg + value, in->size, (int)in->flags);
+    r = fs_xattr_set(&fd, name, req->arg + value, in->size, (int)in->flags);
+    if (r == 0 && ext && in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID && strcmp(name, FS_ACL_ACCESS) == 0)
+        r = kill_sgid(&fd);
+    return r;
 }
 
 int

@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -394,11 +396,147 @@ attributes(void)
     DO(removexattr("a", "user.x"));
 }
 
+/* ---- access control lists --------------------------------------------------------------------------- */
+
+#define ACCESS "system.posix_acl_access"
+#define DEFAULT "system.posix_acl_default"
+
+/* As linux/posix_acl_xattr.h has them. */
+struct acl_entry {
+    uint16_t tag, perm;
+    uint32_t id;
+};
+
+enum { ACL_OWNER = 1, ACL_USER = 2, ACL_GROUP = 4, ACL_MASK = 16, ACL_REST = 32 };
+
+/* owner:USER(perm):group:mask:others, octal digits as in a mode. */
+static int
+set_acl(const char *name, const char *kind, unsigned owner, unsigned user, unsigned group, unsigned mask,
+        unsigned rest)
+{
+    struct {
+        uint32_t version;
+        struct acl_entry e[5];
+    } acl = {2, {{ACL_OWNER, (uint16_t)owner, UINT32_MAX}, {ACL_USER, (uint16_t)user, USER},
+                 {ACL_GROUP, (uint16_t)group, UINT32_MAX}, {ACL_MASK, (uint16_t)mask, UINT32_MAX},
+                 {ACL_REST, (uint16_t)rest, UINT32_MAX}}};
+
+    return setxattr(name, kind, &acl, sizeof(acl), 0);
+}
+
+/* The list, as it is kept. */
+static void
+show_acl(const char *name, const char *kind)
+{
+    struct {
+        uint32_t version;
+        struct acl_entry e[8];
+    } acl;
+    ssize_t len = getxattr(name, kind, &acl, sizeof(acl)), i;
+    char text[160] = "";
+
+    for (i = 0; i < (len - (ssize_t)sizeof(acl.version)) / (ssize_t)sizeof(acl.e[0]); i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), " %u:%u:%o", acl.e[i].tag,
+                 acl.e[i].tag == ACL_USER ? acl.e[i].id : 0, acl.e[i].perm);
+    say(name, len, " %s%s", kind, text);
+}
+
+static void
+show_both(const char *name)
+{
+    show(name);
+    show_acl(name, ACCESS);
+    show_acl(name, DEFAULT);
+}
+
+static void
+lists_that_are_inherited(void)
+{
+    DO(mkdir("default", 0775));
+    DO(set_acl("default", DEFAULT, 7, 6, 5, 7, 0));
+    DO(touch("default/file", 0666));
+    DO(touch("default/private", 0600));
+    DO(touch("default/nothing", 0));
+    DO(mkdir("default/dir", 0777));
+    DO(mkfifo("default/fifo", 0666));
+    DO(symlink("file", "default/link"));
+    umask(077);
+    DO(touch("default/masked", 0666));
+    DO(mkdir("default/dir/below", 0777));
+    umask(022);
+    DO(chmod("default", 02777));
+    DO(touch("default/set-gid", 02777));
+    DO(mkdir("default/set-gid-dir", 0777));
+    become(USER);
+    DO(touch("default/of-user", 0666));
+    DO(mkdir("default/dir-of-user", 0750));
+    become(0);
+    show_both("default/file");
+    show_both("default/private");
+    show_both("default/nothing");
+    show_both("default/dir");
+    show_both("default/fifo");
+    show_both("default/masked");
+    show_both("default/dir/below");
+    show_both("default/set-gid");
+    show_both("default/set-gid-dir");
+    show_both("default/of-user");
+    show_both("default/dir-of-user");
+    DO(removexattr("default", DEFAULT));
+    DO(touch("default/later", 0666));
+    show_both("default/later");
+}
+
+/* px-errors DIR acls */
+static void
+lists(void)
+{
+    char list[200];
+
+    section = "lists";
+    DO(touch("l", 0600));
+    show_both("l");
+    DO(set_acl("l", ACCESS, 6, 6, 0, 6, 0));
+    show_both("l");
+    DO(listxattr("l", list, sizeof(list)));
+    become(USER);
+    DO(try_open("l", O_RDWR));
+    become(OTHER);
+    DO(try_open("l", O_RDONLY));
+    DO(set_acl("l", ACCESS, 7, 7, 7, 7, 7));
+    become(0);
+    DO(chmod("l", 0640));
+    show_both("l");
+    become(USER);
+    DO(try_open("l", O_RDONLY));
+    DO(try_open("l", O_WRONLY));
+    become(0);
+    DO(setxattr("l", ACCESS, "nonsense", 8, 0));
+    DO(set_acl("l", DEFAULT, 7, 7, 7, 7, 7));
+    DO(removexattr("l", ACCESS));
+    show_both("l");
+    DO(removexattr("l", ACCESS));
+    /* Who is not in the group and no root loses the bit. */
+    DO(touch("g", 0600));
+    DO(chown("g", USER, OTHER));
+    DO(chmod("g", 02755));
+    become(USER);
+    DO(set_acl("g", ACCESS, 7, 5, 5, 5, 5));
+    become(0);
+    show_both("g");
+    DO(chmod("g", 02755));
+    DO(set_acl("g", ACCESS, 7, 5, 5, 5, 5));
+    show_both("g");
+    lists_that_are_inherited();
+}
+
 int
 main(int argc, char **argv)
 {
-    if (argc != 2 || geteuid() != 0 || chdir(argv[1]) < 0) {
-        fprintf(stderr, "usage (as root): px-errors DIR\n");
+    bool acls = argc == 3 && strcmp(argv[2], "acls") == 0;
+
+    if (argc != 2 + acls || geteuid() != 0 || chdir(argv[1]) < 0) {
+        fprintf(stderr, "usage (as root): px-errors DIR [acls]\n");
         return 2;
     }
     umask(022);
@@ -409,5 +547,7 @@ main(int argc, char **argv)
     set_id();
     busy_program();
     attributes();
+    if (acls)
+        lists();
     return 0;
 }
