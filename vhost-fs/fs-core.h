@@ -44,6 +44,7 @@ struct fs_config {
     uint32_t owner_uid, owner_gid;
     uint32_t map_uid, map_gid;  /* otherwise: what the process's own user shows as */
     enum fs_cache cache;
+    bool no_xattr;              /* the guest has no extended attributes */
     bool writeback;             /* the guest may keep what was written for a while */
     struct fs_quota_config quota;
     uint32_t max_nodes;         /* 0: FS_MAX_NODES */

@@ -56,7 +56,7 @@ choose_flags(const struct fs *fs, const struct fuse_init_in *in)
         wanted &= ~(uint64_t)FUSE_AUTO_INVAL_DATA;
         wanted |= FUSE_CACHE_SYMLINKS;
     }
-    if (fs->config.stat_virt == FS_STAT_OFF && (offered & WANTED_WITH_ACLS) == WANTED_WITH_ACLS)
+    if (fs->config.stat_virt == FS_STAT_OFF && !fs->config.no_xattr && (offered & WANTED_WITH_ACLS) == WANTED_WITH_ACLS)
         wanted |= FUSE_POSIX_ACL;
     if (fs->config.writeback)
         wanted |= FUSE_WRITEBACK_CACHE;

@@ -24,6 +24,7 @@ enum {
     OPT_MAX_INODES,
     OPT_MOUNT,
     OPT_NO_OPENAT2,
+    OPT_NO_XATTR,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
     OPT_QUOTA,
@@ -49,6 +50,7 @@ static const struct option long_options[] = {
     {"max-inodes", required_argument, NULL, OPT_MAX_INODES},
     {"mount", required_argument, NULL, OPT_MOUNT},
     {"no-openat2", no_argument, NULL, OPT_NO_OPENAT2},
+    {"no-xattr", no_argument, NULL, OPT_NO_XATTR},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
     {"quota", required_argument, NULL, OPT_QUOTA},
@@ -82,6 +84,7 @@ static const char *const help[] = {
     "                        what the guest may keep: nothing; names and attributes for a",
     "                        second (default); everything",
     "  --writeback           let the guest keep what was written for a while",
+    "  --no-xattr            give the guest no extended attributes, and save its requests for them",
     "  --thread-pool-size=N  threads for requests that block, 0 to 64 (default: 8)",
     "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
     "                        0 to 1000 (default: 50)",
@@ -198,6 +201,9 @@ set_option(void *opaque, int val, const char *arg)
         return realpath(arg, o->mount_point) ? 0 : vh_main_bad_value("mount", arg, "a directory that exists");
     case OPT_NO_OPENAT2:
         o->config.no_openat2 = true;
+        return 0;
+    case OPT_NO_XATTR:
+        o->config.no_xattr = true;
         return 0;
     case OPT_POLL_US:
         return vh_main_number("poll-us", arg, 0, 1000, &o->poll_us);

@@ -106,6 +106,9 @@ get_target(struct fs_req *req, size_t offset, const char **name, size_t *next, s
 {
     size_t end;
 
+    /* Linux does not ask again. */
+    if (req->fs->config.no_xattr)
+        return -ENOSYS;
     *name = fs_req_string(req, offset, &end);
     if (!*name || end - offset == 1)
         return -EINVAL;
@@ -218,6 +221,8 @@ fs_op_listxattr(struct fs_req *req)
     ssize_t len;
     int r;
 
+    if (req->fs->config.no_xattr)
+        return -ENOSYS;
     if (!node.node)
         return -ESTALE;
     if (is_single_root(req, node.node))

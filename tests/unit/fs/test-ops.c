@@ -305,6 +305,24 @@ test_host_acl(void)
     ft_free(t);
 }
 
+static void
+test_no_xattr(void)
+{
+    struct fs_config config = {.shared_dir = ft_subdir("share"), .stat_virt = FS_STAT_STRICT, .no_xattr = true};
+    struct ft *t = ft_core(&config);
+    struct fuse_entry_out e;
+    char value[8] = "";
+
+    ft_mknod(t, FUSE_ROOT_ID, "bare", S_IFREG | 0640, 0, &e);
+    eq_int(ft_setxattr(t, e.nodeid, "user.x", value, 1, 0), -ENOSYS, "without attributes: none is set");
+    eq_int(ft_getxattr(t, e.nodeid, "security.capability", value, sizeof(value)), -ENOSYS, "or got");
+    eq_int(ft_listxattr(t, e.nodeid, value, sizeof(value)), -ENOSYS, "or listed");
+    eq_int(ft_removexattr(t, e.nodeid, "user.x"), -ENOSYS, "or removed");
+    eq_int(ft_lookup(t, FUSE_ROOT_ID, "bare", &e), 0, "files");
+    eq_int(e.attr.mode, S_IFREG | 0640, "have their identity all the same");
+    ft_free(t);
+}
+
 /* A link of the host: its times are its own, not its target's. */
 static void
 test_link_times(enum fs_stat_virt virt)
@@ -449,6 +467,7 @@ main(void)
         test_link_times(virts[i]);
     }
     test_host_acl();
+    test_no_xattr();
     test_writeback();
     test_missing();
     test_submount();
