@@ -36,10 +36,11 @@ errors strict --no-openat2
 errors relaxed
 errors off
 
-# What a mode cannot have by design is named behind it: relaxed keeps no owner for symbolic links.
+# What a mode cannot have by design is named behind it: relaxed keeps no owner for symbolic links; and what only one has.
 for mode in strict relaxed off; do
     limits=()
     [ $mode != relaxed ] || limits=(link-owner)
+    [ $mode != off ] || limits=(acls)
     serve $mode
     check $? "$mode: mounted"
     "$builddir/tests/posix/px-random" "$work/mnt" "$work/judge" "$ops" "${MSB_TEST_SEED:-1}" "${limits[@]}"

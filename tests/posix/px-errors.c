@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "mb-macros.h"
+#include "px-acl.h"
 
 #define USER 1000
 #define OTHER 1001
@@ -398,28 +399,14 @@ attributes(void)
 
 /* ---- access control lists --------------------------------------------------------------------------- */
 
-#define ACCESS "system.posix_acl_access"
-#define DEFAULT "system.posix_acl_default"
+#define ACCESS PX_ACL_ACCESS
+#define DEFAULT PX_ACL_DEFAULT
 
-/* As linux/posix_acl_xattr.h has them. */
-struct acl_entry {
-    uint16_t tag, perm;
-    uint32_t id;
-};
-
-enum { ACL_OWNER = 1, ACL_USER = 2, ACL_GROUP = 4, ACL_MASK = 16, ACL_REST = 32 };
-
-/* owner:USER(perm):group:mask:others, octal digits as in a mode. */
 static int
 set_acl(const char *name, const char *kind, unsigned owner, unsigned user, unsigned group, unsigned mask,
         unsigned rest)
 {
-    struct {
-        uint32_t version;
-        struct acl_entry e[5];
-    } acl = {2, {{ACL_OWNER, (uint16_t)owner, UINT32_MAX}, {ACL_USER, (uint16_t)user, USER},
-                 {ACL_GROUP, (uint16_t)group, UINT32_MAX}, {ACL_MASK, (uint16_t)mask, UINT32_MAX},
-                 {ACL_REST, (uint16_t)rest, UINT32_MAX}}};
+    struct px_acl acl = px_acl_make(owner, USER, user, group, mask, rest);
 
     return setxattr(name, kind, &acl, sizeof(acl), 0);
 }
@@ -428,16 +415,13 @@ set_acl(const char *name, const char *kind, unsigned owner, unsigned user, unsig
 static void
 show_acl(const char *name, const char *kind)
 {
-    struct {
-        uint32_t version;
-        struct acl_entry e[8];
-    } acl;
+    struct px_acl acl;
     ssize_t len = getxattr(name, kind, &acl, sizeof(acl)), i;
     char text[160] = "";
 
     for (i = 0; i < (len - (ssize_t)sizeof(acl.version)) / (ssize_t)sizeof(acl.e[0]); i++)
         snprintf(text + strlen(text), sizeof(text) - strlen(text), " %u:%u:%o", acl.e[i].tag,
-                 acl.e[i].tag == ACL_USER ? acl.e[i].id : 0, acl.e[i].perm);
+                 acl.e[i].tag == PX_ACL_USER ? acl.e[i].id : 0, acl.e[i].perm);
     say(name, len, " %s%s", kind, text);
 }
 

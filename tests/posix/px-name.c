@@ -5,6 +5,7 @@
 #include <config.h>
 
 #include "px.h"
+#include "px-acl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -289,6 +290,28 @@ op_removexattr(struct px_side *s, const struct px_plan *p)
     return px_result(lremovexattr(p->path, xattr_name(p)));
 }
 
+static long
+op_acl(struct px_side *s, const struct px_plan *p)
+{
+    const char *kind = p->pick % 2 ? PX_ACL_DEFAULT : PX_ACL_ACCESS;
+    struct px_acl acl = px_acl_make(p->mode >> 6, p->uid, p->pick2, p->mode >> 3, p->pick2 >> 3, p->mode);
+    long r;
+
+    if (!px_limits.acls)
+        return 0;
+    switch (p->pick2 >> 6 & 3) {
+    case 0:
+        r = px_result(lgetxattr(p->path, kind, &acl, sizeof(acl)));
+        if (r > 0)
+            px_saw(s, &acl, (size_t)r);
+        return r;
+    case 1:
+        return px_result(lremovexattr(p->path, kind));
+    default:
+        return px_result(lsetxattr(p->path, kind, &acl, sizeof(acl), 0));
+    }
+}
+
 /* Names in the order that they were set: that of the file system's own. */
 static long
 op_listxattr(struct px_side *s, const struct px_plan *p)
@@ -327,5 +350,6 @@ const struct px_op px_name_ops[] = {
     {"getxattr", 4, op_getxattr},
     {"removexattr", 2, op_removexattr},
     {"listxattr", 2, op_listxattr},
+    {"acl", 4, op_acl},
     {NULL, 0, NULL},
 };

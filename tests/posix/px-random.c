@@ -3,7 +3,7 @@
  * px-random DIR JUDGE OPERATIONS [SEED [LIMIT...]]: see px.h.  Both directories
  * have the same in them, nothing at first; as root, operations are done as root
  * and as two other users.  LIMITs name what DIR cannot have: link-owner,
- * no-shared-mmap.  With "find" the trees are compared after each operation,
+ * no-shared-mmap; "acls" what it has beyond the rest.  With "find" the trees are compared after each operation,
  * which tells the guilty one.
  */
 #include <config.h>
@@ -200,7 +200,7 @@ forget_names(const char *dir)
 static int
 usage(void)
 {
-    fprintf(stderr, "usage: px-random DIR JUDGE OPERATIONS [SEED [link-owner] [no-shared-mmap] [find]]\n");
+    fprintf(stderr, "usage: px-random DIR JUDGE OPERATIONS [SEED [link-owner] [no-shared-mmap] [acls] [find]]\n");
     return 2;
 }
 
@@ -218,6 +218,8 @@ main(int argc, char **argv)
             px_limits.link_owner = false;
         else if (strcmp(argv[k], "no-shared-mmap") == 0)
             px_limits.shared_mmap = false;
+        else if (strcmp(argv[k], "acls") == 0)
+            px_limits.acls = true;
         else if (strcmp(argv[k], "find") == 0)
             find = true;
         else

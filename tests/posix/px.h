@@ -26,6 +26,7 @@
 struct px_limits {
     bool link_owner;  /* symbolic links have owners of their own */
     bool shared_mmap; /* files can be mapped and written through the mapping */
+    bool acls;        /* files have POSIX ACLs */
 };
 
 /* An operation's parameters, the same for both sides. */
