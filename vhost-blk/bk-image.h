@@ -35,7 +35,7 @@ struct bk_io_qcow2 {
     uint64_t data_len;      /* bytes of the operation in them */
     uint64_t rest;          /* bytes behind the part that is allocated for now */
     struct qcow2_l2 *slot;  /* their table */
-    bool zeros;             /* which are not written */
+    bool zeros;             /* which are not written, or not any more */
     bool commit;            /* the operation ends with one */
     bool ordered;           /* they replace data, so they have to be on the disk before their entries */
     unsigned epoch;         /* the operation began in */

@@ -244,6 +244,11 @@ void qcow2_zero(struct bk_image *image, struct bk_io *io);
  * Without may_block: -EAGAIN when that would take long. 0 or -errno. */
 int qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bool may_block) MB_MUST_CHECK;
 
+/* Write the data of io, io->qcow2.data_len bytes of it, to the clusters being allocated together with
+ * what they show besides, as one. Leaves io as it is. Reads all of their former contents. Without
+ * may_block: -EAGAIN when that would take long. 0 or -errno. */
+int qcow2_copy_around(struct qcow2 *q, struct bk_io *io, bool may_block) MB_MUST_CHECK;
+
 /* ---- bk-qcow2-commit.c ------------------------------------------------------------------ */
 
 void qcow2_flush(struct bk_image *image, struct bk_io *io);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "mb-endian.h"
+#include "mb-iov.h"
 #include "mb-overflow.h"
 
 #include "bk-qcow2-rw.h"
@@ -303,12 +304,29 @@ copy_edges(struct qcow2 *q, struct bk_io *io, bool may_block)
     return rc;
 }
 
+/* What the clusters keep; little data is written with it, of which a->zeros tells then. */
+static int
+copy_kept(struct qcow2 *q, struct bk_io *io, bool may_block)
+{
+    struct bk_io_qcow2 *a = &io->qcow2;
+    int rc = -ENOTSUP;
+
+    if (a->ordered && !a->zeros && 2 * a->data_len <= a->count << q->cluster_bits)
+        rc = qcow2_copy_around(q, io, may_block);
+    if (rc == 0) {
+        mb_iov_cut_front(&io->iov, &io->n_iov, (size_t)a->data_len);
+        a->zeros = true;
+    }
+    /* It reads more than it has to: an error may be none of ours. */
+    return rc == 0 || rc == -EAGAIN ? rc : copy_edges(q, io, may_block);
+}
+
 static int
 copy_call(struct bk_xfer *x)
 {
     struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
 
-    return copy_edges(qcow2_of(io->image), io, true);
+    return copy_kept(qcow2_of(io->image), io, true);
 }
 
 static void
@@ -333,7 +351,7 @@ qcow2_allocate(struct qcow2 *q, struct bk_io *io, bool zeros)
         return status;
     a->zeros = zeros;
     a->data_len = MB_MIN(io->len, ((a->first + a->count) << q->cluster_bits) - io->offset);
-    io->xfer.err = copy_edges(q, io, false);
+    io->xfer.err = copy_kept(q, io, false);
     if (io->xfer.err == -EAGAIN) {
         io->xfer.op = BK_XFER_CALL;
         io->xfer.call = copy_call;
