@@ -33,16 +33,15 @@
 #include <unistd.h>
 
 #include "mb-cleanup.h"
-#include "mb-iov.h"
 
 #include "bk-engine.h"
 #include "bk-pool.h"
 #include "bk-uring.h"
+#include "bk-xfer.h"
 
 #define SLOW_NS 1000000u     /* an inline write or flush that took longer blocked */
 #define SLOW_SKIP 64u        /* so many go the other way then */
 #define MISS_SKIP 16u        /* reads that leave the page cache try after one that was not there */
-#define ZEROS_SIZE (64 * 1024)
 
 /* How often the direct way is left out after it turned out badly. */
 struct budget {
@@ -68,8 +67,6 @@ struct bk_engine {
     bool sync_running;
 };
 
-static const uint8_t zeros[ZEROS_SIZE] __attribute__((aligned(4096)));
-
 static bool
 budget_allows(struct budget *b)
 {
@@ -77,124 +74,6 @@ budget_allows(struct budget *b)
         return true;
     b->skip--;
     return false;
-}
-
-/* ---- results ---------------------------------------------------------------------- */
-
-static enum bk_status
-finished(struct bk_xfer *x, int err)
-{
-    if (err == 0 && x->op != BK_XFER_READ && x->op != BK_XFER_SYNC && x->op < BK_XFER_CALL)
-        bk_file_dirtied(x->file);
-    x->err = err;
-    return BK_DONE;
-}
-
-/* n more bytes were transferred; BK_PENDING means that some remain. */
-static enum bk_status
-advance(struct bk_xfer *x, uint64_t n)
-{
-    x->offset += n;
-    x->len -= n;
-    if (x->len == 0)
-        return finished(x, 0);
-    if (x->by_writing)
-        x->zeros.iov_len = (size_t)MB_MIN(x->len, (uint64_t)ZEROS_SIZE);
-    else
-        mb_iov_cut_front(&x->iov, &x->n_iov, (size_t)n);
-    return BK_PENDING;
-}
-
-static enum bk_status
-rw_result(struct bk_xfer *x, int res)
-{
-    if (res == -EAGAIN || res == -EINTR)
-        return BK_PENDING;
-    if (res < 0)
-        return finished(x, res);
-    if (res > 0)
-        return advance(x, MB_MIN((uint64_t)res, x->len));
-    if (x->op != BK_XFER_READ || x->offset < x->file->zeros_from)
-        return finished(x, -EIO);
-    mb_iov_memset(x->iov, x->n_iov, 0, 0, (size_t)x->len);
-    return advance(x, x->len);
-}
-
-static bool
-is_unsupported(int res)
-{
-    return res == -EOPNOTSUPP || res == -ENOSYS || res == -ENOTTY || res == -ENODEV;
-}
-
-/* What the file system is known not to do is done another way: freeing becomes
- * zeroing, zeroing becomes writing. */
-static void
-settle(struct bk_xfer *x)
-{
-    if (x->op == BK_XFER_UNMAP && atomic_load_explicit(&x->file->no_punch, memory_order_relaxed))
-        x->op = BK_XFER_ZERO;
-    if (x->op != BK_XFER_ZERO || !atomic_load_explicit(&x->file->no_zero_range, memory_order_relaxed))
-        return;
-    x->by_writing = true;
-    x->zeros.iov_base = (void *)(uintptr_t)zeros;
-    x->zeros.iov_len = (size_t)MB_MIN(x->len, (uint64_t)ZEROS_SIZE);
-    x->iov = &x->zeros;
-    x->n_iov = 1;
-}
-
-static enum bk_status
-unsupported(struct bk_xfer *x)
-{
-    atomic_store(x->op == BK_XFER_ZERO ? &x->file->no_zero_range : &x->file->no_punch, true);
-    if (x->op == BK_XFER_DISCARD) /* only a hint */
-        return finished(x, 0);
-    settle(x);
-    return BK_PENDING;
-}
-
-static enum bk_status
-range_result(struct bk_xfer *x, int res)
-{
-    if (x->by_writing)
-        return rw_result(x, res);
-    if (res == -EINTR || res == -EAGAIN)
-        return BK_PENDING;
-    if (is_unsupported(res))
-        return unsupported(x);
-    return finished(x, res < 0 ? res : 0);
-}
-
-/* What the result of one system call means for x; BK_PENDING: another one is needed. */
-static enum bk_status
-take_result(struct bk_xfer *x, int res)
-{
-    switch (x->op) {
-    case BK_XFER_READ:
-    case BK_XFER_WRITE:
-        return rw_result(x, res);
-    case BK_XFER_DISCARD:
-    case BK_XFER_ZERO:
-    case BK_XFER_UNMAP:
-        return range_result(x, res);
-    case BK_XFER_SYNC:
-        if (res == -EINTR || res == -EAGAIN)
-            return BK_PENDING;
-        return finished(x, res);
-    case BK_XFER_CALL:
-    case BK_XFER_WAIT:
-        return finished(x, res);
-    }
-    return finished(x, -EINVAL);
-}
-
-int
-bk_xfer_run(struct bk_xfer *x)
-{
-    x->by_writing = false;
-    settle(x);
-    while (take_result(x, bk_blocking_run(x)) == BK_PENDING)
-        ;
-    return x->err;
 }
 
 /* ---- at once ------------------------------------------------------------------------ */
@@ -208,7 +87,7 @@ try_read(struct bk_engine *e, struct bk_xfer *x)
         return BK_PENDING;
     n = preadv2(x->file->fd, x->iov, (int)x->n_iov, (off_t)x->offset, RWF_NOWAIT);
     if (n >= 0)
-        return rw_result(x, (int)n);
+        return bk_xfer_result(x, (int)n);
     if (errno == EOPNOTSUPP)
         atomic_store(&x->file->no_nowait, true);
     else if (errno == EAGAIN)
@@ -225,7 +104,7 @@ try_write(struct bk_engine *e, struct bk_xfer *x)
     if (x->dsync || !budget_allows(&e->writes))
         return BK_PENDING;
     start = bk_now_ns();
-    status = rw_result(x, bk_blocking_run(x));
+    status = bk_xfer_result(x, bk_blocking_run(x));
     if (bk_now_ns() - start > SLOW_NS)
         e->writes.skip = SLOW_SKIP;
     return status;
@@ -240,7 +119,7 @@ start_sync(struct bk_engine *e, struct bk_xfer *x)
     int err = atomic_load(&f->sync_error);
 
     if (err || atomic_load(&f->dirty_gen) == atomic_load(&f->synced_gen))
-        return finished(x, err);
+        return bk_xfer_finished(x, err);
     x->next = e->waiting;
     e->waiting = x;
     e->n_waiting++;
@@ -286,7 +165,7 @@ sync_finished(struct bk_engine *e, int err)
 
         list = x->next;
         e->pending--;
-        finished(x, err);
+        bk_xfer_finished(x, err);
         x->done(x);
     }
 }
@@ -337,15 +216,15 @@ bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
 
     x->by_writing = false;
     if (x->op == BK_XFER_READ)
-        status = x->len ? try_read(e, x) : finished(x, 0);
+        status = x->len ? try_read(e, x) : bk_xfer_finished(x, 0);
     else if (x->op == BK_XFER_WRITE)
-        status = x->len ? try_write(e, x) : finished(x, 0);
+        status = x->len ? try_write(e, x) : bk_xfer_finished(x, 0);
     else if (x->op == BK_XFER_SYNC)
         status = start_sync(e, x);
     else if (x->op == BK_XFER_DISCARD && atomic_load(&x->file->no_punch))
-        status = finished(x, 0);
+        status = bk_xfer_finished(x, 0);
     else
-        settle(x);
+        bk_xfer_settle(x);
     if (status == BK_DONE)
         return status;
     e->pending++;
@@ -380,7 +259,7 @@ bk_engine_id(const struct bk_engine *e)
 static void
 deliver(struct bk_engine *e, struct bk_xfer *x)
 {
-    if (take_result(x, x->result) == BK_PENDING) {
+    if (bk_xfer_result(x, x->result) == BK_PENDING) {
         hand_over(e, x);
         return;
     }
