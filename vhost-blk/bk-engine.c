@@ -17,6 +17,10 @@
  *    ones go the asynchronous way;
  *  - a flush when nothing else is in flight, timed likewise.
  *
+ * Large reads of which one after the other comes are shared with a thread of
+ * the pool: it copies one while we copy the next.  Writes are not, the host's
+ * file systems let only one at a time into a file.
+ *
  * Flushes that arrive while one runs are satisfied by one further fdatasync;
  * a flush of a file that did not change since the last one costs nothing.
  */
@@ -42,6 +46,8 @@
 #define SLOW_NS 1000000u     /* an inline write or flush that took longer blocked */
 #define SLOW_SKIP 64u        /* so many go the other way then */
 #define MISS_SKIP 16u        /* reads that leave the page cache try after one that was not there */
+#define SHARE_SIZE (128u * 1024) /* reads that are worth another thread, */
+#define SHARE_AFTER 16u      /* after so many of them since the thread slept */
 
 /* How often the direct way is left out after it turned out badly. */
 struct budget {
@@ -57,6 +63,12 @@ struct bk_engine {
     unsigned pending;
     struct budget reads, writes, syncs;
     unsigned id;
+
+    /* Reads shared with the pool. */
+    bool can_share;             /* there is a processor for it */
+    bool more;                  /* requests wait behind the one being started */
+    bool sharing;               /* one is under way */
+    unsigned n_large;           /* since the thread slept */
 
     /* Flushes: those the running fdatasync covers, and those that came later. */
     struct bk_xfer *syncing;
@@ -93,6 +105,34 @@ try_read(struct bk_engine *e, struct bk_xfer *x)
     else if (errno == EAGAIN)
         e->reads.skip = MISS_SKIP;
     return BK_PENDING;
+}
+
+/* A large read with others behind it, while the pool's thread has none. */
+static bool
+share_read(struct bk_engine *e, struct bk_xfer *x)
+{
+    if (x->len < SHARE_SIZE || !e->can_share || !e->more || (e->ring && e->reads.skip > 0) ||
+        atomic_load_explicit(&x->file->no_nowait, memory_order_relaxed))
+        return false;
+    if (e->n_large < SHARE_AFTER)
+        e->n_large++;
+    if (e->n_large < SHARE_AFTER || e->sharing)
+        return false;
+    e->sharing = x->shared = true;
+    return true;
+}
+
+/* It is over: what was not there goes the usual way. */
+static void
+end_sharing(struct bk_engine *e, struct bk_xfer *x)
+{
+    e->sharing = x->shared = false;
+    if (x->result == -EAGAIN)
+        e->reads.skip = MISS_SKIP;
+    if (x->result != -EOPNOTSUPP)
+        return;
+    atomic_store(&x->file->no_nowait, true);
+    x->result = -EAGAIN;
 }
 
 static enum bk_status
@@ -203,7 +243,7 @@ run_syncs(struct bk_engine *e)
 static void
 hand_over(struct bk_engine *e, struct bk_xfer *x)
 {
-    if (e->ring && bk_uring_can(e->ring, x))
+    if (!x->shared && e->ring && bk_uring_can(e->ring, x))
         bk_uring_queue(e->ring, x);
     else
         bk_pool_queue(&e->client, x);
@@ -214,8 +254,10 @@ bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
 {
     enum bk_status status = BK_PENDING;
 
-    x->by_writing = false;
-    if (x->op == BK_XFER_READ)
+    x->by_writing = x->shared = false;
+    if (x->op == BK_XFER_READ && share_read(e, x))
+        status = BK_PENDING;
+    else if (x->op == BK_XFER_READ)
         status = x->len ? try_read(e, x) : bk_xfer_finished(x, 0);
     else if (x->op == BK_XFER_WRITE)
         status = x->len ? try_write(e, x) : bk_xfer_finished(x, 0);
@@ -259,6 +301,8 @@ bk_engine_id(const struct bk_engine *e)
 static void
 deliver(struct bk_engine *e, struct bk_xfer *x)
 {
+    if (x->shared)
+        end_sharing(e, x);
     if (bk_xfer_result(x, x->result) == BK_PENDING) {
         hand_over(e, x);
         return;
@@ -295,6 +339,7 @@ bk_engine_poll(struct bk_engine *e)
 void
 bk_engine_submit(struct bk_engine *e)
 {
+    e->more = false;
     if (e->pending == 0)
         return;
     if (e->ring)
@@ -303,6 +348,29 @@ bk_engine_submit(struct bk_engine *e)
     run_syncs(e);
     if (e->ring)
         bk_uring_submit(e->ring);
+}
+
+void
+bk_engine_wakes(struct bk_engine *e)
+{
+    bk_pool_client_wakes(&e->client);
+}
+
+void
+bk_engine_sleeps(struct bk_engine *e)
+{
+    e->n_large = 0;
+    if (!bk_pool_client_sleeps(&e->client))
+        return;
+    bk_engine_poll(e);
+    bk_engine_submit(e);
+    e->burst_end(e->opaque);
+}
+
+void
+bk_engine_expect(struct bk_engine *e, bool more)
+{
+    e->more = more;
 }
 
 unsigned
@@ -359,6 +427,7 @@ bk_engine_new(enum bk_engine_kind kind, struct bk_file *const *files, unsigned n
     if (!e)
         return bk_fail(err, -ENOMEM, "out of memory");
     e->id = atomic_fetch_add(&next_id, 1);
+    e->can_share = sysconf(_SC_NPROCESSORS_ONLN) > 1;
     rc = bk_pool_client_init(&e->client, pool);
     if (rc < 0) {
         free(e);
@@ -425,6 +494,8 @@ bk_engine_attach(struct bk_engine *e, struct vh_loop *loop, void (*burst_end)(vo
 void
 bk_engine_detach(struct bk_engine *e)
 {
+    if (bk_pool_client_sleeps(&e->client))
+        bk_engine_poll(e);
     bk_engine_submit(e);
     while (e->pending > 0) {
         struct pollfd fds[2] = {

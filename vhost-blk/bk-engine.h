@@ -56,6 +56,7 @@ struct bk_xfer {
     /* The engine's. */
     struct bk_pool_client *pool_client;
     struct bk_xfer *next;
+    bool shared;            /* a READ that a thread of the pool does beside the queue's */
     struct iovec zeros;     /* what a ZERO or UNMAP without the file system's help writes from */
     bool by_writing;
     int result;
@@ -107,6 +108,14 @@ int bk_engine_attach(struct bk_engine *e, struct vh_loop *loop, void (*burst_end
 
 /* Wait until nothing is pending (completions are delivered), leave the loop. */
 void bk_engine_detach(struct bk_engine *e);
+
+/* The thread takes requests from now on, and calls bk_engine_poll() or bk_engine_submit() after each of
+ * them for which something is pending; until it sleeps. */
+void bk_engine_wakes(struct bk_engine *e);
+void bk_engine_sleeps(struct bk_engine *e);
+
+/* More requests wait behind the one that is started next, or do not. */
+void bk_engine_expect(struct bk_engine *e, bool more);
 
 /* Start a transfer. BK_DONE: finished, x->err tells how; BK_PENDING: x->done() will be called. */
 enum bk_status bk_engine_start(struct bk_engine *e, struct bk_xfer *x) MB_MUST_CHECK;

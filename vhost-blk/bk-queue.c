@@ -90,7 +90,10 @@ burst(void *opaque)
             bq->free = req;
             break;
         }
+        bk_engine_expect(bq->engine, vh_queue_ready(bq->vq));
         handle(bq, req);
+        if (bk_engine_pending(bq->engine))
+            bk_engine_poll(bq->engine);
     }
     bk_engine_submit(bq->engine);
     return req != NULL;
@@ -115,7 +118,9 @@ static const struct vh_pump_ops pump_ops = {
 void
 bk_queue_process(struct bk_queue *bq)
 {
+    bk_engine_wakes(bq->engine);
     vh_pump_run(&bq->pump);
+    bk_engine_sleeps(bq->engine);
 }
 
 /* Completions were delivered outside of bk_queue_process(). */

@@ -121,7 +121,7 @@ bk_xfer_result(struct bk_xfer *x, int res)
 int
 bk_xfer_run(struct bk_xfer *x)
 {
-    x->by_writing = false;
+    x->by_writing = x->shared = false;
     bk_xfer_settle(x);
     while (bk_xfer_result(x, bk_blocking_run(x)) == BK_PENDING)
         ;

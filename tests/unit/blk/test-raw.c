@@ -116,6 +116,66 @@ test_flush_state(struct bt *t, struct bk_image *image)
     atomic_store(&f->sync_error, 0);
 }
 
+#define LARGE (128u * 1024)
+#define N_LARGE 64u
+
+/* Requests of LARGE bytes, one behind the other, as a queue finds them. */
+struct large {
+    struct bt_io ios[N_LARGE];
+    struct iovec iov[N_LARGE][2];
+    uint8_t data[N_LARGE][LARGE];
+};
+
+static void
+run_large(struct bt *t, struct bk_image *image, bool write, struct large *l, unsigned n, void (*before)(unsigned i))
+{
+    eq_int(bk_engine_attach(t->engine, t->loop, bt_nothing, NULL), 0, "as a queue does:");
+    bk_engine_wakes(t->engine);
+    for (unsigned i = 0; i < n; i++) {
+        struct bk_io *io = &l->ios[i].io;
+
+        before(i);
+        l->iov[i][0] = (struct iovec){l->data[i], 4096};
+        l->iov[i][1] = (struct iovec){l->data[i] + 4096, LARGE - 4096};
+        l->ios[i] = (struct bt_io){.io = {.engine = t->engine, .done = bt_done, .iov = l->iov[i], .n_iov = 2}};
+        io->offset = i % 8 * LARGE;
+        io->len = LARGE;
+        bk_engine_expect(t->engine, i + 1 < n);
+        if (write)
+            bk_image_write(image, io);
+        else
+            bk_image_read(image, io);
+        if (bk_engine_pending(t->engine))
+            bk_engine_poll(t->engine);
+    }
+    bk_engine_submit(t->engine);
+    bk_engine_detach(t->engine);
+}
+
+static int large_fd = -1;
+
+static void
+leave_memory(unsigned i)
+{
+    if (i == N_LARGE / 2)
+        posix_fadvise(large_fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
+/* A thread of the pool takes part in them; also in those of what is not in memory. */
+static void
+test_large_reads(struct bt *t, struct bk_image *image, struct large *l)
+{
+    static uint8_t want[8 * LARGE];
+    unsigned bad = 0;
+
+    eq_int(run_range(t, image, bk_image_flush, 0, 0, false), 0, "flush");
+    eq_int(bt_rw(t, image, false, 0, want, sizeof(want), 4096), 0, "read it all");
+    run_large(t, image, false, l, N_LARGE, leave_memory);
+    for (unsigned i = 0; i < N_LARGE; i++)
+        bad += l->ios[i].calls != 1 || l->ios[i].err || memcmp(l->data[i], want + i % 8 * LARGE, LARGE) != 0;
+    eq_int(bad, 0, "large reads side by side, each done once");
+}
+
 /* A disk of 1000 bytes has two sectors. */
 static void
 test_ragged(enum bk_engine_kind kind)
@@ -196,6 +256,7 @@ test_locks(void)
 static void
 test_engine(enum bk_engine_kind kind)
 {
+    static struct large large;
     const char *path = bt_file("disk", 1024 * 1024, 3);
     struct bk_image *image;
     struct bk_err err;
@@ -209,6 +270,9 @@ test_engine(enum bk_engine_kind kind)
         test_rw(&t, image);
         test_ranges(&t, image, path);
         test_by_writing(&t, image);
+        large_fd = open(path, O_RDONLY | O_CLOEXEC);
+        test_large_reads(&t, image, &large);
+        mb_close(large_fd);
         test_flush_state(&t, image);
     }
     bt_close(&t);
