@@ -19,7 +19,8 @@
  *
  * Large reads of which one after the other comes are shared with a thread of
  * the pool: it copies one while we copy the next.  Writes are not, the host's
- * file systems let only one at a time into a file.
+ * file systems let only one at a time into a file; those that adjoin become one
+ * system call.
  *
  * Flushes that arrive while one runs are satisfied by one further fdatasync;
  * a flush of a file that did not change since the last one costs nothing.
@@ -39,6 +40,7 @@
 #include "mb-cleanup.h"
 
 #include "bk-engine.h"
+#include "bk-merge.h"
 #include "bk-pool.h"
 #include "bk-uring.h"
 #include "bk-xfer.h"
@@ -69,6 +71,10 @@ struct bk_engine {
     bool more;                  /* requests wait behind the one being started */
     bool sharing;               /* one is under way */
     unsigned n_large;           /* since the thread slept */
+
+    /* Writes that adjoin. */
+    struct bk_merge merge;
+    bool alone;                 /* the request being started added nothing to them */
 
     /* Flushes: those the running fdatasync covers, and those that came later. */
     struct bk_xfer *syncing;
@@ -148,6 +154,42 @@ try_write(struct bk_engine *e, struct bk_xfer *x)
     if (bk_now_ns() - start > SLOW_NS)
         e->writes.skip = SLOW_SKIP;
     return status;
+}
+
+/* ---- writes together ---------------------------------------------------------------------- */
+
+static void deliver(struct bk_engine *e, struct bk_xfer *x);
+
+/* What was not written in one goes the usual way. */
+static void
+write_merged(struct bk_engine *e)
+{
+    uint64_t start = bk_now_ns();
+    struct bk_xfer *list = bk_merge_write(&e->merge);
+
+    if (bk_now_ns() - start > SLOW_NS)
+        e->writes.skip = SLOW_SKIP;
+    while (list) {
+        struct bk_xfer *x = list;
+
+        list = x->next;
+        deliver(e, x);
+    }
+}
+
+/* A large write, behind which more may come that adjoins: bk_engine_poll() deals with it. */
+static bool
+hold_write(struct bk_engine *e, struct bk_xfer *x)
+{
+    if (!bk_merge_wants(x) || e->writes.skip > 0)
+        return false;
+    while (!bk_merge_is_empty(&e->merge) && !bk_merge_fits(&e->merge, x))
+        write_merged(e);
+    if (bk_merge_is_empty(&e->merge) && !e->more)
+        return false;
+    bk_merge_add(&e->merge, x);
+    e->alone = false;
+    return true;
 }
 
 /* ---- flushes -------------------------------------------------------------------------- */
@@ -255,6 +297,10 @@ bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
     enum bk_status status = BK_PENDING;
 
     x->by_writing = x->shared = false;
+    if (x->op == BK_XFER_WRITE && hold_write(e, x)) {
+        e->pending++;
+        return BK_PENDING;
+    }
     if (x->op == BK_XFER_READ && share_read(e, x))
         status = BK_PENDING;
     else if (x->op == BK_XFER_READ)
@@ -321,6 +367,10 @@ bk_engine_poll(struct bk_engine *e)
     bool any = false;
     struct bk_xfer *x;
 
+    if (!bk_merge_is_empty(&e->merge) && (e->alone || !e->more)) {
+        write_merged(e);
+        any = true;
+    }
     while (e->ring && (x = bk_uring_take(e->ring))) {
         deliver(e, x);
         any = true;
@@ -371,6 +421,7 @@ void
 bk_engine_expect(struct bk_engine *e, bool more)
 {
     e->more = more;
+    e->alone = true;
 }
 
 unsigned

@@ -2,6 +2,8 @@
 /* vhost-blk/bk-raw.c on the engines: contents, ends of file, flushes, discard, zeroing, locks. */
 #include <config.h>
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "bk-lock.h"
@@ -176,6 +178,56 @@ test_large_reads(struct bt *t, struct bk_image *image, struct large *l)
     eq_int(bad, 0, "large reads side by side, each done once");
 }
 
+static void
+nothing_before(unsigned i)
+{
+}
+
+static void
+limit_files(rlim_t size)
+{
+    struct rlimit limit = {.rlim_cur = size, .rlim_max = RLIM_INFINITY};
+
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+/* Writes up to the limit of file sizes, and behind it. */
+static void
+test_large_errors(struct bt *t, struct bk_image *image, struct large *l)
+{
+    unsigned bad = 0;
+
+    limit_files(2 * LARGE + 8192);
+    run_large(t, image, true, l, 8, nothing_before);
+    limit_files(RLIM_INFINITY);
+    for (unsigned i = 0; i < 8; i++)
+        bad += l->ios[i].calls != 1 || l->ios[i].err != (i < 2 ? 0 : -EFBIG);
+    eq_int(bad, 0, "an error is that of the requests it is about");
+}
+
+/* Those that adjoin are written together. */
+static void
+test_large_writes(struct bt *t, struct bk_image *image, struct large *l)
+{
+    static uint8_t got[8 * LARGE];
+    unsigned bad = 0;
+
+    bk_engine_sleeps(t->engine);
+    test_large_errors(t, image, l);
+    for (unsigned round = 0; round < 6; round++) {
+        for (unsigned i = 0; i < 8; i++)
+            memset(l->data[i], (int)(8 * round + i + 1), LARGE);
+        run_large(t, image, true, l, 8, nothing_before);
+        for (unsigned i = 0; i < 8; i++)
+            bad += l->ios[i].calls != 1 || l->ios[i].err;
+        eq_int(bt_rw(t, image, false, 0, got, sizeof(got), sizeof(got)), 0, "read it all");
+        for (unsigned i = 0; i < 8; i++)
+            bad += !all_are(got + i * LARGE, LARGE, (uint8_t)(8 * round + i + 1));
+    }
+    eq_int(bad, 0, "large writes, each done once and where it belongs");
+    test_large_errors(t, image, l);
+}
+
 /* A disk of 1000 bytes has two sectors. */
 static void
 test_ragged(enum bk_engine_kind kind)
@@ -272,6 +324,7 @@ test_engine(enum bk_engine_kind kind)
         test_by_writing(&t, image);
         large_fd = open(path, O_RDONLY | O_CLOEXEC);
         test_large_reads(&t, image, &large);
+        test_large_writes(&t, image, &large);
         mb_close(large_fd);
         test_flush_state(&t, image);
     }
@@ -305,6 +358,7 @@ test_never_probed(void)
 int
 main(void)
 {
+    signal(SIGXFSZ, SIG_IGN);
     bt_make_dir();
     test_engine(BK_ENGINE_URING);
     test_engine(BK_ENGINE_THREADS);
