@@ -160,7 +160,7 @@ try_write(struct bk_engine *e, struct bk_xfer *x)
 
 static void deliver(struct bk_engine *e, struct bk_xfer *x);
 
-/* What was not written in one goes the usual way. */
+/* What was not written in one goes the usual way. The others are told of at once: more is to follow them. */
 static void
 write_merged(struct bk_engine *e)
 {
@@ -175,6 +175,7 @@ write_merged(struct bk_engine *e)
         list = x->next;
         deliver(e, x);
     }
+    e->burst_end(e->opaque);
 }
 
 /* A large write, behind which more may come that adjoins: bk_engine_poll() deals with it. */
