@@ -14,6 +14,7 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
+. "${BASH_SOURCE[0]%/*}/tap.bash"
 cd "$work" || exit 99
 
 # serve ARGS...: start the back-end and wait until it listens
