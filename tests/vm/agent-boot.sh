@@ -289,7 +289,7 @@ mkfifo "$work/events"
 driver_pid=$!
 python3 - "$work/serial.sock" "$work/events" > "$work/serial" <<'PY'
 import socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(120)
 events = open(sys.argv[2], "rb", buffering=0)
 while not events.readline().startswith(b"ready "):
     pass
@@ -302,7 +302,7 @@ while s.recv(4096):
     pass
 PY
 ok $? "Enter that comes before the invitation brings a shell"
-wait_qemu 20; ok $? "which ends the machine"
+wait_qemu 120; ok $? "which ends the machine"
 wait "$driver_pid"
 
 # ---- shares -------------------------------------------------------------------------
