@@ -134,10 +134,11 @@ choose_names(MsbImageLoad *load, const GPtrArray *images, const char *tag, Names
         }
         if (names->references->len == before)
             return msb_error_set(
-                error, MSB_ERROR_INVALID, "image %u of '%s' has no name%s%s%s: give it one with --tag", i + 1,
+                error, MSB_ERROR_INVALID, "image %u of '%s' has no name%s%s%s: %s", i + 1,
                 msb_archive_get_path(load->archive), image->names->len ? ", only the tag '" : "",
-                image->names->len ? (char *)g_ptr_array_index(image->names, 0) : "",
-                image->names->len ? "'" : "");
+                image->names->len ? (char *)g_ptr_array_index(image->names, 0) : "", image->names->len ? "'" : "",
+                i == 0 ? "give it one with --tag"
+                       : "--tag is for the first image alone; copy the others out of there with a name each");
         while (names->digests->len < names->references->len)
             g_ptr_array_add(names->digests, g_strdup(image->digest));
     }
