@@ -80,6 +80,7 @@ want=
 tree() { (cd "$MSB_HOME/images" 2>/dev/null && find . -type f ! -name '*lock' | LC_ALL=C sort); }
 before=$(tree)
 fails "a layer with one wrong byte is refused with both digests" "expected.* sha256:.*got.* sha256:" "$get" --http --pull "$h" fault/lie/team/image 1.0
+fails "so is one that cannot be decompressed" "layer .*expected.* sha256:.*got.* sha256:" "$get" --http --pull "$h" fault/liehalf/team/image 1.0
 out=$(tree)
 [ "$out" = "$before" ] && pass "and the store is as it was" || fail "and the store is as it was"
 fails "a manifest that is garbage" "fault/garbage/team/image:1.0" "$get" --http --pull "$h" fault/garbage/team/image 1.0

@@ -225,12 +225,6 @@ can_begin_again(const MsbMirrorBlob *blob)
 }
 
 gboolean
-msb_mirror_blob_has_others(const MsbMirrorBlob *blob)
-{
-    return can_begin_again(blob) || blob->failures->len > 0;
-}
-
-gboolean
 msb_mirror_blob_begin_again(MsbMirrorBlob *blob, const char *got)
 {
     gboolean together = blob->first != blob->endpoint;

@@ -33,8 +33,6 @@ GBytes *msb_mirrors_get_manifest(MsbMirrors *mirrors, const char *repository, co
 MsbMirrorBlob *msb_mirrors_open_blob(MsbMirrors *mirrors, const char *repository, const char *digest, guint64 size);
 /* Up to n bytes, 0 at the end, -1 with error. The caller verifies the digest. */
 gssize msb_mirror_blob_read(MsbMirrorBlob *blob, void *buf, gsize n, GCancellable *cancellable, GError **error);
-/* Whether somebody else could be asked, should what is read not have the blob's digest, or was. */
-gboolean msb_mirror_blob_has_others(const MsbMirrorBlob *blob);
 /* What was read has the digest got. TRUE: whoever is next is asked for the whole of it, by the reads that follow.
  * FALSE: there is nobody left, or got is right. */
 gboolean msb_mirror_blob_begin_again(MsbMirrorBlob *blob, const char *got);

@@ -124,7 +124,7 @@ add_layer(Job *job, char **wrong_digest, GCancellable *cancellable, GError **err
         .reader = job,
         .size = job->descriptor->size,
         .digest = job->descriptor->digest,
-        .wrong_digest = msb_mirror_blob_has_others(job->blob) ? wrong_digest : NULL,
+        .wrong_digest = wrong_digest,
         .diff_ids = (const char *const *)pull->image.config->diff_ids,
         .index = job->index,
         .ready = wait_for_layers_below,

@@ -11,6 +11,7 @@ registry, which fails as /fault/MODE/ at the front of the repository's name says
   always500 every request gets 500
   lie       blobs have their last byte changed
   liefirst  blobs have their first byte changed
+  liehalf   the second half of layers is what no decompressor takes
   liebreak  the same, and the connection breaks in the middle
   liemani   manifests that are asked for by digest have a byte more
   long      blobs are longer than announced
@@ -200,6 +201,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             body = body[:-1] + bytes([body[-1] ^ 1])
         if blob and mode in ("liefirst", "liebreak") and body and not self.headers.get("Range"):
             body = bytes([body[0] ^ 1]) + body[1:]
+        if blob and mode == "liehalf" and body[:2] == b"\x1f\x8b":
+            body = body[:len(body) // 2] + b"\xff" * (len(body) - len(body) // 2)
         if mode == "liemani" and "/manifests/sha256:" in path:
             body += b" "
         if blob and mode == "liebreak":
