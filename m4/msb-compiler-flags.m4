@@ -29,6 +29,13 @@ m4_foreach_w([flag], [
   AC_MSG_CHECKING([whether $CC accepts flag])
   AC_COMPILE_IFELSE([AC_LANG_PROGRAM], [AC_MSG_RESULT([yes]); MSB_WARNINGS="$MSB_WARNINGS flag"], [AC_MSG_RESULT([no])])
 ])
+dnl What only holds a lock or a reference until the end of its scope is unused for some versions of clang.
+CFLAGS="$msb_save_CFLAGS -Werror -Wunused-variable"
+AC_MSG_CHECKING([whether $CC takes a variable with a cleanup for unused])
+AC_COMPILE_IFELSE([AC_LANG_PROGRAM([[
+  static void release (int *p) { *p = 0; }
+  static int take (void) { return 1; }]], [[__attribute__ ((cleanup (release))) int held = take ();]])],
+  [AC_MSG_RESULT([no])], [AC_MSG_RESULT([yes]); MSB_WARNINGS="$MSB_WARNINGS -Wno-unused-variable"])
 AS_IF([test "x$enable_werror" = xyes], [MSB_WARNINGS="$MSB_WARNINGS -Werror"])
 
 MSB_HARDENING="-fstack-protector-strong -fno-common -fno-strict-overflow"
@@ -68,7 +75,7 @@ MSB_CFLAGS="-std=gnu11 $MSB_WARNINGS $MSB_HARDENING $MSB_SANITIZE -pthread"
 MSB_LDFLAGS="$MSB_LDFLAGS $MSB_SANITIZE -pthread"
 AGENT_CFLAGS="-std=gnu11 $MSB_WARNINGS -Os -fno-common -fno-strict-overflow -ffunction-sections -fdata-sections"
 AM_CONDITIONAL([ENABLE_FUZZING], [test "x$enable_fuzzing" = xyes])
-AM_CONDITIONAL([ENABLE_SANITIZERS], [test "x$enable_sanitizers" != xno])
+AM_CONDITIONAL([ENABLE_SANITIZERS], [test -n "$MSB_SANITIZE"])
 AC_SUBST([MSB_CFLAGS])
 AC_SUBST([MSB_LDFLAGS])
 AC_SUBST([MSB_PIE_CFLAGS])

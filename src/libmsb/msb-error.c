@@ -11,7 +11,7 @@
 
 G_DEFINE_QUARK(msb-error-quark, msb_error)
 
-static void
+static void G_GNUC_PRINTF(4, 0)
 set_valist(GError **error, MsbError code, const char *suffix, const char *format, va_list ap)
 {
     g_autofree char *text = NULL;

@@ -20,7 +20,7 @@ test_known(void)
 
     g_assert_cmpstr(empty, ==, EMPTY);
     g_assert_cmpstr(abc, ==, ABC);
-    g_assert_cmpstr(msb_digest_hex(ABC), ==, ABC + 7);
+    g_assert_cmpstr(msb_digest_hex(ABC), ==, &ABC[7]);
 }
 
 static void
@@ -52,7 +52,7 @@ test_form(void)
     g_assert_true(msb_digest_is_valid(ABC));
     g_assert_false(msb_digest_is_valid(NULL));
     g_assert_false(msb_digest_is_valid(""));
-    g_assert_false(msb_digest_is_valid(ABC + 7));
+    g_assert_false(msb_digest_is_valid(&ABC[7]));
     g_assert_false(msb_digest_is_valid(upper));
     g_assert_false(msb_digest_is_valid(longer));
     g_assert_false(
