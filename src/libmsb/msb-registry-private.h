@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the two files of the registry client share: msb-registry.c (reading), msb-registry-push.c (writing). */
+/* What the files of the registry client share: its requests, authorization, reading and writing. */
 #ifndef MSB_REGISTRY_PRIVATE_H
 #define MSB_REGISTRY_PRIVATE_H
 
@@ -21,13 +21,19 @@ struct _MsbRegistry {
     GHashTable *tokens;     /* scope to Token */
 };
 
-/* ---- msb-registry.c ---- */
+/* ---- msb-registry-auth.c ---- */
+/* An empty table of tokens. */
+GHashTable *msb_registry_new_tokens(void);
 /* Send a request with the authorization that the registry wants for scope. */
 MsbHttpResponse *msb_registry_send_once(MsbRegistry *registry, const MsbHttpRequest *request, const char *scope,
                                         GCancellable *cancellable, GError **error);
-/* The same again and again while it fails in a way that may pass. */
+
+/* ---- msb-registry.c ---- */
+/* msb_registry_send_once() again and again while it fails in a way that may pass. */
 MsbHttpResponse *msb_registry_send_retrying(MsbRegistry *registry, const MsbHttpRequest *request, const char *scope,
                                             GCancellable *cancellable, GError **error);
+/* The scope of a token for reading from a repository. Transfer full. */
+char *msb_registry_pull_scope(const char *repository);
 /* Wait before try number attempt (from 0), cancellably. */
 gboolean msb_registry_back_off(guint attempt, gint64 at_least_ms, GCancellable *cancellable, GError **error);
 /* Say what a response of an unexpected status means. reference: tag or digest. */

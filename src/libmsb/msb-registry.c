@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The registry client.  One request goes through msb_registry_send_once(): with the
- * token it has for the scope (or none), and once more after a 401 whose
- * challenge it could answer.  Around it msb_registry_send_retrying() tries again, with
+ * The registry client: what a request goes through, and manifests.  msb_registry_send_once() (msb-registry-auth.c)
+ * sees to authorization.  Around it msb_registry_send_retrying() tries again, with
  * exponential back-off and jitter, what may pass: broken connections, 408, 429 and
  * 5xx; a Retry-After of up to a minute is obeyed.
- *
- * Tokens are kept per scope until shortly before they expire.  Credentials go to the
- * registry itself (basic) or to the realm of its challenge (bearer), and nowhere
- * else: a realm over plain http gets none unless the registry itself is plain.
  */
 #include <config.h>
 
@@ -19,44 +14,14 @@
 #include "msb-registry-private.h"
 #include "msb-settings.h"
 
-#define TOKEN_MAX (1024 * 1024)
 #define ERROR_BODY_MAX (64 * 1024)
 #define BACKOFF_MS 300
 #define BACKOFF_MAX_MS 20000
 #define RETRY_AFTER_MAX_MS 60000
-#define TOKEN_DEFAULT_SECONDS 60
-#define TOKEN_MARGIN_SECONDS 10
-/* Of one connection, for a blob, before it counts as no failure: else a server that sends a byte and breaks off would
- * be asked for ever. */
-#define USEFUL_BYTES (64 * 1024)
 
 #define ACCEPT_MANIFESTS \
     "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, " \
     "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
-
-typedef struct {
-    char *value;            /* of the Authorization header */
-    gint64 expires;         /* monotonic, microseconds */
-} Token;
-
-struct _MsbBlob {
-    MsbRegistry *registry;
-    MsbHttpResponse *response;
-    char *repository;
-    char *digest;
-    char *url;
-    guint64 offset;
-    gint64 size;
-    guint64 arrived;        /* bytes of this connection */
-    guint failures;         /* since one that was of use */
-};
-
-static void
-token_free(Token *token)
-{
-    g_free(token->value);
-    g_free(token);
-}
 
 /* ---- construction ------------------------------------------------------------------ */
 
@@ -79,7 +44,7 @@ msb_registry_new(MsbHome *home, const char *host, const MsbRegistryOptions *opti
     g_mutex_init(&registry->lock);
     g_mutex_init(&registry->credentials_lock);
     registry->home = msb_home_ref(home);
-    registry->tokens = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)token_free);
+    registry->tokens = msb_registry_new_tokens();
     registry->session = msb_http_session_new(&http);
     registry->host = g_strdup(host);
     registry->plain_http = options->plain_http || (said->insecure && !options->mirror);
@@ -106,206 +71,6 @@ msb_registry_free(MsbRegistry *registry)
     g_free(registry->host);
     g_free(registry->base);
     g_free(registry);
-}
-
-/* ---- authentication ------------------------------------------------------------------ */
-
-/* Look for credentials, once: a Secret Service or a helper may ask its user, which nobody wants for what everybody may
- * have. Before registry->credentials is used. */
-static gboolean
-find_credentials(MsbRegistry *registry, GCancellable *cancellable, GError **error)
-{
-    gboolean good = TRUE;
-
-    g_mutex_lock(&registry->credentials_lock);
-    if (!registry->asked)
-        good = registry->asked =
-            msb_credentials_find(registry->home, registry->host, cancellable, &registry->credentials, error);
-    g_mutex_unlock(&registry->credentials_lock);
-    return good;
-}
-
-static char *
-basic_authorization(const MsbCredentials *credentials)
-{
-    g_autofree char *pair = g_strdup_printf("%s:%s", credentials->username, credentials->password);
-    g_autofree char *encoded = g_base64_encode((const guchar *)pair, strlen(pair));
-
-    return g_strconcat("Basic ", encoded, NULL);
-}
-
-static char *
-lookup_token(MsbRegistry *registry, const char *scope)
-{
-    char *value = NULL;
-    Token *token;
-
-    g_mutex_lock(&registry->lock);
-    token = g_hash_table_lookup(registry->tokens, scope);
-    if (token && token->expires > g_get_monotonic_time())
-        value = g_strdup(token->value);
-    g_mutex_unlock(&registry->lock);
-    return value;
-}
-
-static void
-keep_token(MsbRegistry *registry, const char *scope, const char *value, gint64 seconds)
-{
-    Token *token = g_new0(Token, 1);
-
-    token->value = g_strdup(value);
-    token->expires = g_get_monotonic_time() + MAX(seconds - TOKEN_MARGIN_SECONDS, 1) * G_USEC_PER_SEC;
-    g_mutex_lock(&registry->lock);
-    g_hash_table_replace(registry->tokens, g_strdup(scope), token);
-    g_mutex_unlock(&registry->lock);
-}
-
-/* {"token"|"access_token": "...", "expires_in": seconds} (Docker's token authentication). */
-static char *
-parse_token(GBytes *body, gint64 *seconds)
-{
-    gsize length;
-    const char *text = g_bytes_get_data(body, &length);
-    g_autoptr(JsonNode) root = msb_json_parse("token", text, length, NULL);
-    g_autofree char *value = NULL;
-    MsbJsonReader reader;
-    const char *token;
-    const char *alias;
-
-    if (!root)
-        return NULL;
-    msb_json_reader_begin(&reader, root, "token");
-    msb_json_reader_allow_unknown(&reader);
-    token = msb_json_get_string(&reader, "token");
-    alias = msb_json_get_string(&reader, "access_token");
-    *seconds = msb_json_get_int(&reader, "expires_in", TOKEN_DEFAULT_SECONDS, 0, G_MAXINT32);
-    if (!token || !*token)
-        token = alias;
-    if (token && *token && !strpbrk(token, "\r\n"))
-        value = g_strconcat("Bearer ", token, NULL);
-    return msb_json_reader_end(&reader, NULL) ? g_steal_pointer(&value) : NULL;
-}
-
-/* The request to a token server: GET with basic credentials, or POST with an identity token (OAuth2). */
-static MsbHttpResponse *
-ask_token(MsbRegistry *registry, const char *realm, const char *service, const char *scope,
-          GCancellable *cancellable, GError **error)
-{
-    static const char *const form[] = { "Content-Type: application/x-www-form-urlencoded", NULL };
-    const MsbCredentials *credentials = registry->credentials;
-    g_autofree char *service_esc = g_uri_escape_string(service ? service : "", NULL, FALSE);
-    g_autofree char *scope_esc = g_uri_escape_string(scope, NULL, FALSE);
-    g_auto(GStrv) scopes = g_strsplit(scope, " ", 4);      /* one parameter each, as token servers want it */
-    g_autofree char *query = NULL;
-    g_autofree char *url = NULL;
-    g_autofree char *authorization = NULL;
-    g_autoptr(GBytes) body = NULL;
-    MsbHttpRequest request = { 0 };
-
-    if (credentials && strcmp(credentials->username, "<token>") == 0) {
-        g_autofree char *token_esc = g_uri_escape_string(credentials->password, NULL, FALSE);
-        char *text = g_strdup_printf("grant_type=refresh_token&service=%s&scope=%s&client_id=msb&refresh_token=%s",
-                                     service_esc, scope_esc, token_esc);
-
-        body = g_bytes_new_take(text, strlen(text));
-        request = (MsbHttpRequest){ .method = "POST", .url = realm, .headers = form, .body = body };
-        return msb_http_send(registry->session, &request, cancellable, error);
-    }
-    query = g_strdup_printf("service=%s", service_esc);
-    for (guint i = 0; scopes[i]; i++) {
-        g_autofree char *before = query;
-        g_autofree char *escaped = g_uri_escape_string(scopes[i], NULL, FALSE);
-
-        query = scopes[i][0] ? g_strconcat(before, "&scope=", escaped, NULL) : g_steal_pointer(&before);
-    }
-    url = g_strdup_printf("%s%c%s", realm, strchr(realm, '?') ? '&' : '?', query);
-    if (credentials)
-        authorization = basic_authorization(credentials);
-    request = (MsbHttpRequest){ .url = url, .authorization = authorization };
-    return msb_http_send(registry->session, &request, cancellable, error);
-}
-
-static char *
-fetch_token(MsbRegistry *registry, const char *challenge, const char *scope, GCancellable *cancellable, GError **error)
-{
-    g_autofree char *realm = msb_http_challenge_param(challenge, "realm");
-    g_autofree char *service = msb_http_challenge_param(challenge, "service");
-    g_autofree char *asked = msb_http_challenge_param(challenge, "scope");
-    g_autoptr(MsbHttpResponse) response = NULL;
-    g_autoptr(GBytes) body = NULL;
-    g_autofree char *value = NULL;
-    gint64 seconds = 0;
-
-    if (!realm || !(g_str_has_prefix(realm, "https://") ||
-                    (registry->plain_http && g_str_has_prefix(realm, "http://")))) {
-        msb_error_set(error, MSB_ERROR_FAILED, "registry '%s' sends us for a token to '%s', which is not an https "
-                      "address", registry->host, realm ? realm : "");
-        return NULL;
-    }
-    response = ask_token(registry, realm, service, asked ? asked : scope, cancellable, error);
-    if (!response)
-        return NULL;
-    if (msb_http_response_get_status(response) != 200) {
-        msb_error_set(error, MSB_ERROR_FAILED, "registry '%s' refuses access (%u from its token server%s%s)",
-                      registry->host, msb_http_response_get_status(response),
-                      registry->credentials ? ", credentials " : "; msb registry login",
-                      registry->credentials ? registry->credentials->origin : "");
-        return NULL;
-    }
-    body = msb_http_response_read_all(response, TOKEN_MAX, cancellable, error);
-    if (!body)
-        return NULL;
-    value = parse_token(body, &seconds);
-    if (!value) {
-        msb_error_set(error, MSB_ERROR_CORRUPT, "the token server of registry '%s' does not answer with a token",
-                      registry->host);
-        return NULL;
-    }
-    keep_token(registry, scope, value, seconds);
-    return g_steal_pointer(&value);
-}
-
-/* The Authorization value that answers a 401's challenge; NULL with error if there is none. */
-static char *
-answer_challenge(MsbRegistry *registry, const MsbHttpResponse *response, const char *scope,
-                 GCancellable *cancellable, GError **error)
-{
-    const char *challenge = msb_http_response_get_header(response, "www-authenticate");
-
-    if (!find_credentials(registry, cancellable, error))
-        return NULL;
-    if (challenge && g_ascii_strncasecmp(challenge, "bearer ", 7) == 0)
-        return fetch_token(registry, challenge, scope, cancellable, error);
-    if (challenge && g_ascii_strncasecmp(challenge, "basic", 5) == 0 && registry->credentials) {
-        g_autofree char *value = basic_authorization(registry->credentials);
-
-        keep_token(registry, scope, value, G_MAXINT32);
-        return g_steal_pointer(&value);
-    }
-    msb_error_set(error, MSB_ERROR_FAILED, "registry '%s' wants credentials (msb registry login %s)",
-                  registry->host, registry->host);
-    return NULL;
-}
-
-MsbHttpResponse *
-msb_registry_send_once(MsbRegistry *registry, const MsbHttpRequest *template, const char *scope,
-                       GCancellable *cancellable, GError **error)
-{
-    g_autofree char *authorization = lookup_token(registry, scope);
-    g_autoptr(MsbHttpResponse) response = NULL;
-    MsbHttpRequest request = *template;
-
-    request.authorization = authorization;
-    response = msb_http_send(registry->session, &request, cancellable, error);
-    if (!response || msb_http_response_get_status(response) != 401)
-        return g_steal_pointer(&response);
-    g_free(authorization);
-    authorization = answer_challenge(registry, response, scope, cancellable, error);
-    if (!authorization)
-        return NULL;
-    request.authorization = authorization;
-    g_clear_pointer(&response, msb_http_response_free);
-    return msb_http_send(registry->session, &request, cancellable, error);
 }
 
 /* ---- retries ------------------------------------------------------------------------- */
@@ -423,8 +188,8 @@ msb_registry_set_status_error(MsbRegistry *registry, MsbHttpResponse *response, 
 
 /* ---- manifests ------------------------------------------------------------------------------ */
 
-static char *
-pull_scope(const char *repository)
+char *
+msb_registry_pull_scope(const char *repository)
 {
     return g_strdup_printf("repository:%s:pull", repository);
 }
@@ -443,7 +208,7 @@ msb_registry_get_manifest(MsbRegistry *registry, const char *repository, const c
 {
     static const char *const accept[] = { ACCEPT_MANIFESTS, NULL };
     g_autofree char *url = g_strdup_printf("%s/v2/%s/manifests/%s", registry->base, repository, reference);
-    g_autofree char *scope = pull_scope(repository);
+    g_autofree char *scope = msb_registry_pull_scope(repository);
     MsbHttpRequest request = { .url = url, .headers = accept };
     g_autoptr(MsbHttpResponse) response = msb_registry_send_retrying(registry, &request, scope, cancellable, error);
     g_autoptr(GBytes) body = NULL;
@@ -489,119 +254,4 @@ msb_registry_check(MsbRegistry *registry, GCancellable *cancellable, GError **er
                              registry->host);
     return msb_error_set(error, MSB_ERROR_FAILED, "'%s' answers %u: no registry with API version 2 is there", url,
                          status);
-}
-
-/* ---- blobs ------------------------------------------------------------------------------------ */
-
-/* (Re)open at blob->offset. */
-static gboolean
-blob_connect(MsbBlob *blob, GCancellable *cancellable, GError **error)
-{
-    g_autofree char *scope = pull_scope(blob->repository);
-    MsbHttpRequest request = { .url = blob->url, .offset = blob->offset };
-    guint want = blob->offset ? 206 : 200;
-    guint status;
-
-    g_clear_pointer(&blob->response, msb_http_response_free);
-    blob->arrived = 0;
-    blob->response = msb_registry_send_retrying(blob->registry, &request, scope, cancellable, error);
-    if (!blob->response)
-        return FALSE;
-    status = msb_http_response_get_status(blob->response);
-    if (status == want)
-        return TRUE;
-    if (status == 200) {
-        /* The server does not do ranges: read up to where we were. */
-        guint64 skip = blob->offset;
-        guint8 sink[16384];
-
-        while (skip > 0) {
-            gssize n = msb_http_response_read(blob->response, sink, MIN(skip, sizeof sink), cancellable, error);
-
-            if (n < 0)
-                return FALSE;
-            if (n == 0)
-                return msb_error_set(error, MSB_ERROR_CORRUPT, "blob %s of '%s' from registry '%s' became shorter",
-                                     blob->digest, blob->repository, blob->registry->host);
-            skip -= (guint64)n;
-        }
-        return TRUE;
-    }
-    msb_registry_set_status_error(blob->registry, blob->response, blob->repository, blob->digest, cancellable, error);
-    return FALSE;
-}
-
-MsbBlob *
-msb_registry_open_blob(MsbRegistry *registry, const char *repository, const char *digest,
-                       guint64 offset, gint64 size, GCancellable *cancellable, GError **error)
-{
-    g_autoptr(MsbBlob) blob = g_new0(MsbBlob, 1);
-
-    blob->registry = registry;
-    blob->repository = g_strdup(repository);
-    blob->digest = g_strdup(digest);
-    blob->url = g_strdup_printf("%s/v2/%s/blobs/%s", registry->base, repository, digest);
-    blob->offset = offset;
-    blob->size = size;
-    if (size >= 0 && offset >= (guint64)size)
-        return g_steal_pointer(&blob);
-    if (!blob_connect(blob, cancellable, error))
-        return NULL;
-    return g_steal_pointer(&blob);
-}
-
-/* One read; -1 with a transient error means that connecting again may help. */
-static gssize
-blob_read_once(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellable, GError **error)
-{
-    gssize got = msb_http_response_read(blob->response, buf, n, cancellable, error);
-
-    if (got == 0 && blob->size >= 0 && blob->offset < (guint64)blob->size) {
-        msb_error_set(error, MSB_ERROR_IO, "blob %s of '%s' from registry '%s' ends after %" G_GUINT64_FORMAT
-                      " of %" G_GINT64_FORMAT " bytes", blob->digest, blob->repository, blob->registry->host,
-                      blob->offset, blob->size);
-        return -1;
-    }
-    return got;
-}
-
-gssize
-msb_blob_read(MsbBlob *blob, void *buf, gsize n, GCancellable *cancellable, GError **error)
-{
-    if (!blob->response)
-        return 0;
-    for (;;) {
-        g_autoptr(GError) local = NULL;
-        gssize got = blob_read_once(blob, buf, n, cancellable, &local);
-
-        if (got >= 0) {
-            blob->offset += (guint64)got;
-            blob->arrived += (guint64)got;
-            if (blob->arrived >= USEFUL_BYTES)
-                blob->failures = 0;
-            if (blob->size >= 0 && blob->offset > (guint64)blob->size) {
-                msb_error_set(error, MSB_ERROR_CORRUPT, "blob %s of '%s' from registry '%s' is longer than the %"
-                              G_GINT64_FORMAT " bytes its manifest says", blob->digest, blob->repository,
-                              blob->registry->host, blob->size);
-                return -1;
-            }
-            return got;
-        }
-        if (blob->failures >= blob->registry->retries || !g_error_matches(local, MSB_ERROR, MSB_ERROR_IO)) {
-            g_propagate_error(error, g_steal_pointer(&local));
-            return -1;
-        }
-        if (!msb_registry_back_off(blob->failures++, 0, cancellable, error) || !blob_connect(blob, cancellable, error))
-            return -1;
-    }
-}
-
-void
-msb_blob_free(MsbBlob *blob)
-{
-    g_clear_pointer(&blob->response, msb_http_response_free);
-    g_free(blob->repository);
-    g_free(blob->digest);
-    g_free(blob->url);
-    g_free(blob);
 }
