@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The relay's own structures, shared by sv-relay.c, sv-session.c and sv-clients.c alone. */
+/* The relay's own structures, shared by sv-relay.c, sv-session.c, sv-streams.c and sv-clients.c alone. */
 #ifndef SV_RELAY_PRIVATE_H
 #define SV_RELAY_PRIVATE_H
 
@@ -82,19 +82,32 @@ gboolean sv_session_exec(SvClient *client, guint32 number, const guint8 *payload
 void sv_session_attach(SvClient *client, guint32 number, guint32 id);
 /* The client lets go.  lost: it did not say so. */
 void sv_attachment_remove(SvAttachment *attachment, gboolean lost);
-void sv_session_agent_output(SvSession *session, guint16 type, const guint8 *p, gsize n);
 void sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n);
 /* session->pid is known now. */
 void sv_session_announce_started(SvSession *session);
+/* The agent is gone: tell the attached ones why; the caller frees it. */
+void sv_session_lost(SvSession *session, const char *message);
+
+/* sv-streams.c */
+/* Who sets the pace of the output and whose input counts; NULL if nobody is attached. */
+SvAttachment *sv_session_owner(const SvSession *session);
 gboolean sv_attachment_is_owner(const SvAttachment *attachment);
+void sv_session_agent_output(SvSession *session, guint16 type, const guint8 *p, gsize n);
+/* Credit the agent for all that the owner has read, or for all when there is none. */
+void sv_session_acknowledge(SvSession *session);
+gboolean sv_attachment_credit(SvAttachment *attachment, guint8 stream, guint32 n, GError **error);
+/* Send what the ring still has of the output. */
+void sv_attachment_replay(SvAttachment *attachment);
+/* Lines without an end go to the log. */
+void sv_session_end_output(SvSession *session);
+void sv_session_drop_stdin(SvSession *session);
 void sv_session_pump_stdin(SvSession *session);
 /* The agent takes more again. */
 void sv_session_agent_drained(SvSession *session);
 gboolean sv_attachment_stdin(SvAttachment *attachment, const guint8 *p, gsize n, GError **error);
 void sv_attachment_stdin_eof(SvAttachment *attachment);
-gboolean sv_attachment_credit(SvAttachment *attachment, guint8 stream, guint32 n, GError **error);
-/* The agent is gone: tell the attached ones why; the caller frees it. */
-void sv_session_lost(SvSession *session, const char *message);
+/* Credit a client for all of the input it sent. */
+void sv_attachment_return_stdin(SvAttachment *attachment);
 
 /* sv-clients.c */
 /* session 0: about the connection.  On a session it ends it. */

@@ -1,15 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Sessions and attachments: starting, attaching, output, stdin, ending.
- * sv-relay.h has the picture and the bounds.
- *
- * Output.  The agent may have MP_WINDOW bytes of a stream uncredited.  It is
- * credited when the owner has credited us: unacked follows the owner's unread.
- * Without an owner it is credited at once.  An agent that does not take what is
- * sent to it gets no credit either, or it could make that queue grow for ever.
- *
- * Stdin.  The owner may have MP_WINDOW bytes uncredited; it is credited when
- * they go on to the agent, which they do as its own window allows.
+ * Sessions and attachments: starting, attaching, leaving, ending.  sv-relay.h has
+ * the picture and the bounds, sv-streams.c what flows.
  */
 #include <config.h>
 
@@ -26,14 +18,6 @@
 
 /* ---- small things ------------------------------------------------------------ */
 
-static SvAttachment *
-owner_of(const SvSession *session)
-{
-    guint n = session->attachments->len;
-
-    return n > 0 ? g_ptr_array_index(session->attachments, n - 1) : NULL;
-}
-
 static void
 agent_send_u32(SvSession *session, guint16 type, guint32 value)
 {
@@ -45,15 +29,6 @@ agent_send_u32(SvSession *session, guint16 type, guint32 value)
     mp_put_u32(&e, value);
     if (mp_enc_end(&e) == 0)
         msb_link_send(session->relay->agent, &e);
-}
-
-static void
-send_credit(MsbLink *link, guint32 number, guint8 stream, gsize n)
-{
-    g_auto(SvEnc) e = { 0 };
-
-    if (link && mp_credit_encode(&e, number, stream, (guint32)n) == 0)
-        msb_link_send(link, &e);
 }
 
 static void
@@ -73,20 +48,6 @@ sv_session_announce_started(SvSession *session)
 {
     for (guint i = 0; i < session->attachments->len; i++)
         send_started(g_ptr_array_index(session->attachments, i));
-}
-
-gboolean
-sv_attachment_is_owner(const SvAttachment *attachment)
-{
-    return attachment == owner_of(attachment->session);
-}
-
-static const char *
-stream_name(const SvSession *session, guint stream)
-{
-    if (session->tty)
-        return "output";
-    return stream == 0 ? "stdout" : "stderr";
 }
 
 /* ---- life ---------------------------------------------------------------------- */
@@ -119,13 +80,6 @@ session_new(SvRelay *relay, char **argv, gboolean tty)
     return session;
 }
 
-static void
-drop_stdin(SvSession *session)
-{
-    g_queue_clear_full(&session->stdin_queue, (GDestroyNotify)g_bytes_unref);
-    session->stdin_queued = 0;
-}
-
 void
 sv_session_free(SvSession *session)
 {
@@ -137,7 +91,7 @@ sv_session_free(SvSession *session)
         g_hash_table_remove(a->client->attachments, GUINT_TO_POINTER(a->number));
     }
     g_ptr_array_unref(session->attachments);
-    drop_stdin(session);
+    sv_session_drop_stdin(session);
     g_strfreev(session->argv);
     sv_ring_free(session->ring);
     g_clear_pointer(&session->end_payload, g_bytes_unref);
@@ -147,13 +101,11 @@ sv_session_free(SvSession *session)
 static SvAttachment *
 attach(SvClient *client, SvSession *session, guint32 number)
 {
-    SvAttachment *previous = owner_of(session);
+    SvAttachment *previous = sv_session_owner(session);
     SvAttachment *a = g_new0(SvAttachment, 1);
 
-    if (previous && previous->stdin_uncredited > 0) {
-        send_credit(previous->client->link, previous->number, 0, previous->stdin_uncredited);
-        previous->stdin_uncredited = 0;
-    }
+    if (previous)
+        sv_attachment_return_stdin(previous);
     if (session->kill_timer) {
         g_source_remove(session->kill_timer);
         session->kill_timer = 0;
@@ -236,96 +188,6 @@ sv_session_exec(SvClient *client, guint32 number, const guint8 *payload, gsize n
     return TRUE;
 }
 
-/* ---- output -------------------------------------------------------------------- */
-
-/* Whether more may be queued for the agent than what somebody asked for.  If not, the drained callback comes. */
-static gboolean
-agent_has_room(const SvRelay *relay)
-{
-    return relay->agent && msb_link_get_queued(relay->agent) <= MSB_LINK_LOW_WATER;
-}
-
-/* Credit the agent for what the owner has read, or for all when there is none. */
-static void
-acknowledge(SvSession *session, guint stream)
-{
-    const SvAttachment *owner = owner_of(session);
-    gsize hold = owner ? owner->unread[stream] : 0;
-    gsize n;
-
-    if (session->unacked[stream] < hold + SV_CREDIT_BATCH || !agent_has_room(session->relay))
-        return;
-    n = session->unacked[stream] - hold;
-    session->unacked[stream] = hold;
-    send_credit(session->relay->agent, session->id, (guint8)(stream + 1), n);
-}
-
-static void
-acknowledge_all(SvSession *session)
-{
-    acknowledge(session, 0);
-    acknowledge(session, 1);
-}
-
-static void
-cut_off(SvAttachment *attachment)
-{
-    SvClient *client = attachment->client;
-    guint32 number = attachment->number;
-
-    sv_attachment_remove(attachment, FALSE);
-    sv_client_send_error(client, number, ENOBUFS, "you read too slowly to watch a command that another owns");
-}
-
-void
-sv_session_agent_output(SvSession *session, guint16 type, const guint8 *p, gsize n)
-{
-    guint stream = type == MP_STDERR ? 1 : 0;
-    g_autoptr(GBytes) bytes = NULL;
-
-    if (n == 0)
-        return;
-    session->unacked[stream] += n;
-    sv_exec_log_output(session->relay->log, stream_name(session, stream), session->id, &session->tails[stream],
-                       p, n);
-    sv_ring_add(session->ring, (guint8)(stream + 1), p, n);
-    if (session->attachments->len > 0)
-        bytes = g_bytes_new(p, n);
-    for (guint i = session->attachments->len; i > 0; i--) {
-        SvAttachment *a = g_ptr_array_index(session->attachments, i - 1);
-
-        if (i < session->attachments->len && a->unread[stream] + n > SV_LAG_MAX) {
-            cut_off(a);
-            continue;
-        }
-        a->unread[stream] += n;
-        msb_link_send_bytes(a->client->link, type, a->number, bytes);
-    }
-    acknowledge(session, stream);
-}
-
-gboolean
-sv_attachment_credit(SvAttachment *attachment, guint8 stream, guint32 n, GError **error)
-{
-    SvSession *session = attachment->session;
-
-    if (stream < 1 || stream > 2 || n > attachment->unread[stream - 1])
-        return msb_error_set(error, MSB_ERROR_CORRUPT, "a credit for what was not sent");
-    attachment->unread[stream - 1] -= n;
-    if (attachment == owner_of(session))
-        acknowledge(session, stream - 1u);
-    return TRUE;
-}
-
-static void
-replay_piece(guint8 stream, const guint8 *p, gsize n, gpointer data)
-{
-    SvAttachment *a = data;
-
-    a->unread[stream - 1] += n;
-    msb_link_send_data(a->client->link, stream == 2 ? MP_STDERR : MP_STDOUT, a->number, p, n);
-}
-
 /* ---- attaching and leaving ------------------------------------------------------- */
 
 static void
@@ -365,13 +227,13 @@ sv_session_attach(SvClient *client, guint32 number, guint32 id)
     a = attach(client, session ? session : ended, number);
     if (a->session->pid)
         send_started(a);
-    sv_ring_replay(a->session->ring, replay_piece, a);
+    sv_attachment_replay(a);
     if (ended) {
         send_end(a);
         sv_session_free(ended);
     } else {
         /* The pace is the new owner's now: what the previous one had not read no longer holds. */
-        acknowledge_all(session);
+        sv_session_acknowledge(session);
     }
 }
 
@@ -407,7 +269,7 @@ static void
 hang_up(SvSession *session)
 {
     sv_exec_log_system(session->relay->log, session->id, "its client is gone, SIGHUP sent");
-    drop_stdin(session);
+    sv_session_drop_stdin(session);
     session->stdin_ended = TRUE;
     sv_session_pump_stdin(session);
     agent_send_u32(session, MP_SIGNAL, SIGHUP);
@@ -424,88 +286,7 @@ sv_attachment_remove(SvAttachment *attachment, gboolean lost)
     g_ptr_array_remove(session->attachments, attachment);
     if (lost && session->attachments->len == 0 && !session->kept)
         hang_up(session);
-    acknowledge_all(session);
-}
-
-/* ---- stdin ----------------------------------------------------------------------- */
-
-void
-sv_session_pump_stdin(SvSession *session)
-{
-    MsbLink *agent = session->relay->agent;
-    gsize moved = 0;
-    SvAttachment *owner;
-
-    while (session->stdin_queued > 0 && session->stdin_window > 0 && agent_has_room(session->relay)) {
-        g_autoptr(GBytes) first = g_queue_pop_head(&session->stdin_queue);
-        gsize size = g_bytes_get_size(first);
-        gsize n = MIN(size, MIN(session->stdin_window, (gsize)MP_DATA_MAX));
-
-        msb_link_send_data(agent, MP_STDIN, session->id, g_bytes_get_data(first, NULL), n);
-        if (n < size)
-            g_queue_push_head(&session->stdin_queue, g_bytes_new_from_bytes(first, n, size - n));
-        session->stdin_queued -= n;
-        session->stdin_window -= n;
-        moved += n;
-    }
-    if (agent && session->stdin_ended && session->stdin_queued == 0 && !session->stdin_eof_sent) {
-        session->stdin_eof_sent = TRUE;
-        msb_link_send_data(agent, MP_STDIN_EOF, session->id, NULL, 0);
-    }
-    owner = owner_of(session);
-    if (moved > 0 && owner) {
-        gsize n = owner->stdin_uncredited > session->stdin_queued ? owner->stdin_uncredited - session->stdin_queued
-                                                                  : 0;
-
-        if (n >= SV_CREDIT_BATCH) {
-            owner->stdin_uncredited -= n;
-            send_credit(owner->client->link, owner->number, 0, n);
-        }
-    }
-}
-
-void
-sv_session_agent_drained(SvSession *session)
-{
-    sv_session_pump_stdin(session);
-    acknowledge_all(session);
-}
-
-gboolean
-sv_attachment_stdin(SvAttachment *attachment, const guint8 *p, gsize n, GError **error)
-{
-    SvSession *session = attachment->session;
-
-    if (n > MP_DATA_MAX || attachment->stdin_uncredited + n > MP_WINDOW)
-        return msb_error_set(error, MSB_ERROR_CORRUPT, "more input than its window allows");
-    attachment->stdin_uncredited += n;
-    /* What a watcher types, or what comes after the end, goes nowhere. */
-    if (attachment != owner_of(session) || session->stdin_ended) {
-        if (attachment->stdin_uncredited >= SV_CREDIT_BATCH) {
-            send_credit(attachment->client->link, attachment->number, 0, attachment->stdin_uncredited);
-            attachment->stdin_uncredited = 0;
-        }
-        return TRUE;
-    }
-    if (session->stdin_queued + n > SV_STDIN_MAX) {
-        cut_off(attachment);
-        return TRUE;
-    }
-    if (n > 0) {
-        g_queue_push_tail(&session->stdin_queue, g_bytes_new(p, n));
-        session->stdin_queued += n;
-    }
-    sv_session_pump_stdin(session);
-    return TRUE;
-}
-
-void
-sv_attachment_stdin_eof(SvAttachment *attachment)
-{
-    if (attachment != owner_of(attachment->session))
-        return;
-    attachment->session->stdin_ended = TRUE;
-    sv_session_pump_stdin(attachment->session);
+    sv_session_acknowledge(session);
 }
 
 /* ---- the end ----------------------------------------------------------------------- */
@@ -517,8 +298,7 @@ log_end(SvSession *session, guint16 type, const guint8 *p, gsize n)
     bool signalled;
     guint32 code;
 
-    for (guint stream = 0; stream < 2; stream++)
-        sv_exec_log_end(log, stream_name(session, stream), session->id, &session->tails[stream]);
+    sv_session_end_output(session);
     if (type == MP_EXEC_FAILED)
         sv_exec_log_system(log, session->id, "could not be started");
     else if (mp_exited_decode(p, n, &signalled, &code) < 0)
@@ -535,7 +315,7 @@ keep_ended(SvSession *session)
 {
     SvRelay *relay = session->relay;
 
-    drop_stdin(session);
+    sv_session_drop_stdin(session);
     if (session->kill_timer) {
         g_source_remove(session->kill_timer);
         session->kill_timer = 0;
@@ -569,8 +349,7 @@ sv_session_ended(SvSession *session, guint16 type, const guint8 *p, gsize n)
 void
 sv_session_lost(SvSession *session, const char *message)
 {
-    for (guint stream = 0; stream < 2; stream++)
-        sv_exec_log_end(session->relay->log, stream_name(session, stream), session->id, &session->tails[stream]);
+    sv_session_end_output(session);
     sv_exec_log_system(session->relay->log, session->id, "lost: %s", message);
     for (guint i = 0; i < session->attachments->len; i++) {
         const SvAttachment *a = g_ptr_array_index(session->attachments, i);
