@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib/cli.bash"
 
 msb volume ls
-like "ls has its headings" "$out" "^NAME +KIND +SIZE +CREATED$"
+like "ls has its headings" "$out" "^NAME +KIND +SIZE +CAPACITY +CREATED$"
 msb volume ls --format json
 is "ls --format json of nothing is an empty array" "$(tr -d ' \n' <<<"$out")" "[]"
 msb volume create data 'no/good' more
@@ -53,6 +53,9 @@ python3 -c 'import json, sys
 v = json.load(sys.stdin)
 assert v["kind"] == "disk" and v["capacity_bytes"] == 64 << 20 and v["used_bytes"] < 16 << 20, v' <<<"$out"
 verdict $? "inspect tells its size" "$out"
+msb volume ls
+like "ls too, beside what it takes" "$out" $'\n'"db +disk +[0-9.]+.[KM]iB +64.0.MiB +[0-9]+ second"
+like "a directory has none" "$out" $'\n'"data +dir +[0-9.]+.KiB +- +[0-9]+ second"
 e2fsck -fn "$MSB_HOME/volumes/db/disk.raw" >/dev/null 2>&1
 is "and its file system is whole" $? 0
 msb volume resize db 80M
@@ -66,7 +69,7 @@ msb volume resize db 96M
 is "the size it has is no error" "$status" 0
 msb volume resize db 64M
 is "it cannot become smaller" "$status" 1
-like "and the error says what to do" "$err" "has 100663296 bytes and cannot become smaller.*make another one"
+like "and the error says what to do" "$err" "has 96.0.MiB and cannot become smaller.*make another one"
 for size in x -1M +x 1.5X ''; do
     msb volume resize db -- "$size"
     is "'$size' is no size" "$status" 2

@@ -33,11 +33,14 @@ new_size(const char *what, const char *name, guint64 old, gboolean add, guint64 
     *size = msb_ext4_round_size(*size);
     if (*size > MSB_MAX_DISK)
         return msb_error_set(error, MSB_ERROR_INVALID, "the disk of %s '%s' cannot be larger than 15 TiB", what, name);
-    if (*size < old)
+    if (*size < old) {
+        g_autofree char *has = g_format_size_full(old, G_FORMAT_SIZE_IEC_UNITS);
+
         return msb_error_set(error, MSB_ERROR_INVALID,
-                             "the disk of %s '%s' has %" G_GUINT64_FORMAT " bytes and cannot become smaller, which "
-                             "would cut off what is at its end; make another one of that size and copy the files",
-                             what, name, old);
+                             "the disk of %s '%s' has %s and cannot become smaller, which would cut off what is at its "
+                             "end; make another one of that size and copy the files",
+                             what, name, has);
+    }
     return TRUE;
 }
 

@@ -155,7 +155,7 @@ used_bytes(const MsbVolume *volume, guint64 *files)
 static UiTable *
 ls_table(void)
 {
-    return ui_table_new(_("NAME"), _("KIND"), _("SIZE"), _("CREATED"), NULL);
+    return ui_table_new(_("NAME"), _("KIND"), _("SIZE"), _("CAPACITY"), _("CREATED"), NULL);
 }
 
 static void
@@ -163,9 +163,11 @@ ls_row(UiTable *table, gpointer volume)
 {
     gint64 bytes = used_bytes(volume, NULL);
     g_autofree char *size = bytes < 0 ? g_strdup("-") : cmd_format_size((guint64)bytes);
+    guint64 most = msb_volume_get_capacity(volume);
+    g_autofree char *capacity = most ? cmd_format_size(most) : g_strdup("-");
     g_autofree char *age = cmd_format_age(msb_volume_get_created(volume));
 
-    ui_table_add(table, msb_volume_get_name(volume), msb_volume_get_kind(volume), size, age);
+    ui_table_add(table, msb_volume_get_name(volume), msb_volume_get_kind(volume), size, capacity, age);
 }
 
 static void
