@@ -32,6 +32,7 @@ struct vh_dev {
     struct vh_msg reply;            /* filled by handlers that have one */
     bool hung_up;
     bool talked;                    /* the front-end said something */
+    bool refreshed;                 /* the front-end was told to ask for the configuration */
     int error;                      /* why the connection is to end, 0 = it is not */
 
     pthread_mutex_t backend_lock;

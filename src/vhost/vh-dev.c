@@ -88,6 +88,18 @@ can_run(const struct vh_dev *dev, const struct vh_queue *q)
     return enabled && q->kick_set && q->addr_set && q->num > 0;
 }
 
+/*
+ * A front-end that comes back, or that starts long after it asked, does not ask for the configuration again: what it
+ * knows may be what our predecessor said, who died before it could tell of a change.  So one of a device that can
+ * change is told once, when it listens: QEMU drops what comes before the first queue is started.
+ */
+static void
+refresh_config(struct vh_dev *dev)
+{
+    if (dev->ops->reload && !dev->refreshed)
+        dev->refreshed = vh_dev_config_changed(dev) == 0;
+}
+
 int
 vh_dev_start_queue(struct vh_dev *dev, struct vh_queue *q)
 {
@@ -104,8 +116,10 @@ vh_dev_start_queue(struct vh_dev *dev, struct vh_queue *q)
     if (r < 0) {
         mb_error("%s: queue %u does not start: %s", dev->ops->name, q->index, strerror(-r));
         vh_queue_unmap(q);
+        return r;
     }
-    return r;
+    refresh_config(dev);
+    return 0;
 }
 
 void
@@ -196,7 +210,7 @@ vh_dev_serve(struct vh_dev *dev, struct vh_loop *loop, int sock)
     int r;
 
     dev->sock = sock;
-    dev->hung_up = dev->talked = false;
+    dev->hung_up = dev->talked = dev->refreshed = false;
     dev->error = 0;
     set_timeouts(sock);
     r = vh_loop_add(loop, sock, EPOLLIN | EPOLLRDHUP, on_message, dev);

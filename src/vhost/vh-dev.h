@@ -46,7 +46,8 @@ struct vh_dev_ops {
     void (*process)(void *opaque, struct vh_queue *q);
 
     /* On the protocol thread, after SIGHUP: look again at what the device is made of.  True when the configuration
-     * space is another one now, which the driver is then told. Optional. */
+     * space is another one now, which the driver is then told.  A front-end of such a device is also told when it
+     * starts its first queue, as what it knows may be older.  Optional. */
     bool (*reload)(void *opaque);
 
     /* On the protocol thread while no queue runs: VH_DEV_STATE_SIZE bytes that a front-end keeps for us while we are

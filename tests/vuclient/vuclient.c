@@ -184,7 +184,10 @@ set_up(struct vu *vu)
     r = vu_handshake(vu);
     if (r < 0 || vu->o.no_start)
         return r;
-    r = vu_share_memory(vu);
+    if (vu->o.channel)
+        r = vu_request(vu, VH_SET_BACKEND_REQ_FD, NULL, 0, &vu->o.channel, 1);
+    if (r == 0)
+        r = vu_share_memory(vu);
     if (r == 0)
         r = vu_setup_inflight(vu);
     for (i = 0; i < vu->o.queues && r == 0; i++)

@@ -44,6 +44,7 @@ struct vu_options {
     unsigned max_segments;      /* segments of an indirect request, default 64 */
     uint64_t features_off;      /* virtio feature bits not to accept */
     uint64_t protocol_off;      /* protocol feature bits not to accept */
+    int channel;                /* the back-end's end of a back-end channel, stays the caller's (0 = none) */
     bool no_start;              /* stop after the handshake: no memory, no queues */
 };
 

@@ -239,6 +239,8 @@ test_cache_mode(struct vu_blk *b)
     ok(vu_set_config(b->vu, 0, buf, 8) < 0, "the capacity is not the driver's to set");
 }
 
+#define SAYS_MS 20000
+
 /* Wait for a message of the back-end's: its number, or -errno. */
 static int
 back_end_says(int channel)
@@ -248,7 +250,7 @@ back_end_says(int channel)
     int r;
 
     do {
-        r = poll(&p, 1, VU_TIMEOUT_MS);
+        r = poll(&p, 1, SAYS_MS);
         if (r != 1)
             return r < 0 ? -errno : -ETIMEDOUT;
         r = vh_msg_read(&reader, channel);
@@ -293,6 +295,32 @@ test_resize(const char *path)
     close(pair[0]);
     close(pair[1]);
     eq_int(vu_blk_close(&b), 0, "close");
+    eq_int(truncate(path, DISK), 0, "as before");
+}
+
+/* It is told to look, and dies before it could tell the front-end; nobody asks its successor for the size. */
+static void
+test_resize_and_die(const char *path)
+{
+    int pair[2];
+    struct vu_blk b;
+    uint64_t sectors;
+
+    if (!eq_int(open_disk(&b, path, NULL, NULL, 1), 0, "open"))
+        return;
+    eq_int(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0, "a channel for the back-end");
+    eq_int(kill(b.vu->pid, SIGSTOP), 0, "it hangs");
+    eq_int(truncate(path, DISK + 8192), 0, "the file grows");
+    eq_int(kill(b.vu->pid, SIGHUP), 0, "SIGHUP");
+    vu_kill(b.vu);
+    b.vu->o.channel = pair[1];
+    eq_int(vu_reconnect(b.vu, 0), 0, "killed and started again");
+    eq_int(back_end_says(pair[0]), VH_BACKEND_CONFIG_CHANGE, "the configuration may be another one");
+    eq_int(vu_get_config(b.vu, offsetof(struct virtio_blk_config, capacity), &sectors, 8), 0, "ask");
+    eq_int(sectors, DISK / 512 + 16, "it is");
+    eq_int(vu_blk_close(&b), 0, "close");
+    close(pair[0]);
+    close(pair[1]);
     eq_int(truncate(path, DISK), 0, "as before");
 }
 
@@ -609,6 +637,7 @@ test_engine(void)
     test_malformed(path);
     test_read_only(path);
     test_resize(path);
+    test_resize_and_die(path);
     test_detect_zeroes();
     test_kept_cache_mode(path);
     test_kill(path);
