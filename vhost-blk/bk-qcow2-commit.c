@@ -2,8 +2,7 @@
 /*
  * Commits.  What changed is copied under the lock, so that the file gets the
  * tables as they were at one moment, and written without it, in the stages that
- * bk-qcow2-rw.h explains.  Flushes that come while a commit runs are satisfied
- * by one further commit.
+ * bk-qcow2-rw.h explains.
  */
 #include <config.h>
 
@@ -321,99 +320,4 @@ qcow2_needs_commit(const struct qcow2 *q)
     const struct qcow2_rw *rw = q->rw;
 
     return rw->dirty || rw->committing || rw->waiting.n > 0 || rw->grace != QCOW2_GRACE_NONE || rw->error;
-}
-
-/* ---- those who wait for one ------------------------------------------------------------------------ */
-
-static int
-commit_call(struct bk_xfer *x)
-{
-    struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
-    struct qcow2 *q = qcow2_of(io->image);
-    struct qcow2_rw *rw = q->rw;
-    struct bk_io *list;
-    int rc;
-
-    pthread_mutex_lock(&q->lock);
-    list = rw->commit_queue;
-    rw->commit_queue = NULL;
-    rc = qcow2_commit(q);
-    /* The next commit is carried out for one of those who came meanwhile. */
-    if (rw->commit_queue)
-        bk_engine_wake_calling(&rw->commit_queue->xfer, commit_call);
-    else
-        rw->committing = false;
-    pthread_mutex_unlock(&q->lock);
-    while (list) {
-        struct bk_io *next = list->qcow2.next;
-
-        if (list != io)
-            bk_engine_wake(&list->xfer, rc);
-        list = next;
-    }
-    return rc;
-}
-
-static void
-on_committed(struct bk_xfer *x)
-{
-    struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
-
-    io->step(io);
-}
-
-enum bk_status
-qcow2_await_commit(struct qcow2 *q, struct bk_io *io)
-{
-    struct qcow2_rw *rw = q->rw;
-
-    io->qcow2.next = rw->commit_queue;
-    rw->commit_queue = io;
-    io->xfer.op = rw->committing ? BK_XFER_WAIT : BK_XFER_CALL;
-    io->xfer.call = commit_call;
-    io->xfer.done = on_committed;
-    rw->committing = true;
-    return bk_engine_start(io->engine, &io->xfer);
-}
-
-void
-qcow2_end(struct qcow2 *q, struct bk_io *io)
-{
-    bool commit = io->qcow2.commit;
-
-    qcow2_leave(q, io);
-    if (io->dsync && io->xfer.err == 0 && !commit) {
-        pthread_mutex_lock(&q->lock);
-        commit = qcow2_needs_commit(q);
-        pthread_mutex_unlock(&q->lock);
-    }
-    if (commit && io->xfer.err == 0)
-        qcow2_flush(&q->image, io);
-    else
-        io->done(io, io->xfer.err);
-}
-
-static void
-flush_over(struct bk_io *io)
-{
-    io->done(io, io->xfer.err);
-}
-
-void
-qcow2_flush(struct bk_image *image, struct bk_io *io)
-{
-    struct qcow2 *q = qcow2_of(image);
-    enum bk_status status;
-
-    pthread_mutex_lock(&q->lock);
-    if (!qcow2_needs_commit(q)) {
-        pthread_mutex_unlock(&q->lock);
-        bk_io_whole(io, BK_XFER_SYNC, q->file, 0);
-        return;
-    }
-    io->step = flush_over;
-    status = qcow2_await_commit(q, io);
-    pthread_mutex_unlock(&q->lock);
-    if (status == BK_DONE)
-        flush_over(io);
 }

@@ -1,22 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reference counts.  The table of counts has the offset of a block for each
- * 2^block_bits clusters of the file; a block has their counts, of 1 to 64 bits.
- *
- * A part of the file that has no block yet has no cluster in use either, so its
- * block is put into its first cluster.  When the table itself is full, a larger
- * one is put behind everything that the old one covers, together with the
- * blocks for that place; the header is switched by the next commit.
+ * Reference counts: one in its block, of 1 to 64 bits; clusters that are free,
+ * taken and given back.
  */
 #include <config.h>
 
 #include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
 
-#include "mb-cleanup.h"
 #include "mb-endian.h"
-#include "mb-io.h"
 #include "mb-overflow.h"
 
 #include "bk-qcow2-rw.h"
@@ -70,8 +61,8 @@ qcow2_put_count(const struct qcow2_rw *rw, uint8_t *data, uint64_t i, uint64_t c
     }
 }
 
-static void
-mark_block(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t from, uint64_t to)
+void
+qcow2_mark_block(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t from, uint64_t to)
 {
     uint64_t r = (uint64_t)(b - rw->blocks);
 
@@ -81,18 +72,18 @@ mark_block(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t from, uint64_
     rw->block_to = MB_MAX(rw->block_to, r + 1);
 }
 
-static void
-set_count(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t i, uint64_t count)
+void
+qcow2_set_count(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t i, uint64_t count)
 {
     uint64_t at = (i << rw->refcount_bits_log2) / 8 & ~UINT64_C(511);
 
     qcow2_put_count(rw, b->data, i, count);
-    mark_block(rw, b, at, at + 512);
+    qcow2_mark_block(rw, b, at, at + 512);
 }
 
 /* The count of n clusters from i on changed. */
-static void
-record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64_t i, uint64_t n)
+void
+qcow2_record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64_t i, uint64_t n)
 {
     struct qcow2_rw *rw = q->rw;
     uint64_t from = (i << rw->refcount_bits_log2) / 8 & ~UINT64_C(7);
@@ -102,249 +93,17 @@ record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64_t i, uint6
         qcow2_journal_add(q, STAGE_COUNTS, rw->reftable[b - rw->blocks] + at, mb_get_be64(b->data + at));
 }
 
-/* ---- blocks ---------------------------------------------------------------------------- */
-
-/* Forget blocks that the file has as they are. */
-static void
-trim_blocks(struct qcow2 *q)
+int
+qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struct qcow2_rw *rw, struct bk_err *err)
 {
-    struct qcow2_rw *rw = q->rw;
-
-    if ((uint64_t)rw->n_loaded << q->cluster_bits < QCOW2_REFBLOCK_MEMORY)
-        return;
-    for (uint64_t r = 0; r < rw->reftable_entries; r++) {
-        struct qcow2_refblock *b = &rw->blocks[r];
-
-        if (!b->data || b->dirty_to || b->committing)
-            continue;
-        free(b->data);
-        b->data = NULL;
-        rw->n_loaded--;
-    }
-}
-
-static int
-new_block_data(struct qcow2 *q, struct qcow2_refblock *b)
-{
-    b->data = calloc(1, q->cluster_size);
-    if (!b->data)
-        return -ENOMEM;
-    q->rw->n_loaded++;
-    return 0;
-}
-
-/* Block r, which exists. */
-static int
-load_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
-{
-    struct qcow2_refblock *b = &q->rw->blocks[r];
-    int rc;
-
-    *block = b;
-    if (b->data)
-        return 0;
-    trim_blocks(q);
-    rc = new_block_data(q, b);
-    if (rc < 0)
-        return rc;
-    if (bk_file_pread(q->file, b->data, q->cluster_size, q->rw->reftable[r]) < 0) {
-        free(b->data);
-        b->data = NULL;
-        q->rw->n_loaded--;
-        return -EIO;
-    }
-    return 0;
-}
-
-/* The clusters become part of the file and read as zeros. */
-static int
-zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count)
-{
-    struct bk_file *f = q->file;
-    uint64_t from = first << q->cluster_bits, len = count << q->cluster_bits;
-    struct bk_xfer x = {.op = BK_XFER_UNMAP, .file = f, .offset = from, .len = len};
-    int rc = 0;
-
-    if (first + count > q->rw->max_clusters)
-        return -ENOSPC;
-    if (from + len > f->size) {
-        if (f->is_block)
-            return -ENOSPC;
-        x.len = from < f->size ? f->size - from : 0;
-        if (ftruncate(f->fd, (off_t)(from + len)) < 0)
-            return -errno;
-        f->size = from + len;
-    }
-    if (x.len)
-        rc = bk_xfer_run(&x);
-    bk_file_dirtied(f);
-    return rc;
-}
-
-static void
-set_table(struct qcow2 *q, uint64_t r, uint64_t offset)
-{
-    struct qcow2_rw *rw = q->rw;
-
-    rw->reftable[r] = offset;
-    if (rw->reftable_to == 0)
-        rw->reftable_from = r;
-    rw->reftable_from = MB_MIN(rw->reftable_from, r);
-    rw->reftable_to = MB_MAX(rw->reftable_to, r + 1);
-    rw->dirty = true;
-    qcow2_journal_add(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, offset);
-}
-
-/* Block r, which does not exist, at its own first cluster. */
-static int
-make_block(struct qcow2 *q, uint64_t r, uint64_t cluster)
-{
-    struct qcow2_rw *rw = q->rw;
-    struct qcow2_refblock *b = &rw->blocks[r];
-    int rc;
-
-    if (qcow2_is_meta(q, cluster))
-        return -EIO;
-    rc = new_block_data(q, b);
-    if (rc < 0)
-        return rc;
-    b->free_from = 0;
-    mark_block(rw, b, 0, q->cluster_size);
-    qcow2_set_meta(q, cluster, true);
-    set_table(q, r, cluster << q->cluster_bits);
-    return 0;
-}
-
-/* ---- a larger table ---------------------------------------------------------------------- */
-
-/* Sizes of a table that has room for itself: clusters of table and blocks behind `first`. */
-static int
-plan_table(const struct qcow2 *q, uint64_t *table, uint64_t *blocks)
-{
-    const struct qcow2_rw *rw = q->rw;
-    uint64_t per_block = UINT64_C(1) << rw->block_bits;
-
-    *table = *blocks = 1;
-    for (;;) {
-        uint64_t entries = rw->reftable_entries + *blocks;
-        uint64_t t = ((entries + entries / 2) * 8 + q->cluster_size - 1) >> q->cluster_bits;
-        uint64_t b = (t + *blocks + per_block - 1) / per_block;
-
-        if (t << q->cluster_bits > QCOW2_MAX_REFTABLE)
-            return -ENOSPC;
-        if (t == *table && b <= *blocks)
-            return 0;
-        *table = t;
-        *blocks = MB_MAX(b, *blocks);
-    }
-}
-
-static int
-grow_arrays(struct qcow2 *q, uint64_t entries)
-{
-    struct qcow2_rw *rw = q->rw;
-    uint64_t *t = realloc(rw->reftable, entries * 8);
-    struct qcow2_refblock *b;
-
-    if (!t)
-        return -ENOMEM;
-    rw->reftable = t;
-    b = realloc(rw->blocks, entries * sizeof(*b));
-    if (!b)
-        return -ENOMEM;
-    rw->blocks = b;
-    for (uint64_t i = rw->reftable_entries; i < entries; i++) {
-        t[i] = 0;
-        b[i] = (struct qcow2_refblock){0};
-    }
-    return 0;
-}
-
-/* The new table can be in the file before the header leads to it; the journal is about what changes later. */
-static int
-record_table(struct qcow2 *q)
-{
-    struct qcow2_rw *rw = q->rw;
-    uint64_t bytes = rw->reftable_entries * 8;
-    mb_autofree uint64_t *table = q->journal ? malloc(bytes) : NULL;
-    int rc;
-
-    if (!table)
-        return q->journal ? -ENOMEM : 0;
-    for (uint64_t r = 0; r < rw->reftable_entries; r++)
-        mb_put_be64(&table[r], rw->reftable[r]);
-    rc = qcow2_write_at(q, rw->reftable_offset, table, bytes);
-    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, rw->reftable_offset);
-    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE + 8,
-                      (bytes >> q->cluster_bits) << 32 | rw->n_snapshots);
-    return rc;
-}
-
-static int
-grow_table(struct qcow2 *q)
-{
-    struct qcow2_rw *rw = q->rw;
-    uint64_t r = rw->reftable_entries;
-    uint64_t first = r << rw->block_bits;
-    uint64_t old = rw->reftable_offset >> q->cluster_bits;
-    uint64_t old_clusters = r * 8 >> q->cluster_bits;
-    uint64_t table, blocks;
-    int rc = plan_table(q, &table, &blocks);
-
-    if (rc == 0 && rw->reftable_moved)
-        rc = -EBUSY; /* the header is still to be switched to the last one */
-    if (rc == 0)
-        rc = zero_clusters(q, first, table + blocks);
-    if (rc == 0)
-        rc = grow_arrays(q, (table << q->cluster_bits) / 8);
-    if (rc < 0)
-        return rc;
-    rw->reftable_entries = (table << q->cluster_bits) / 8;
-    rw->reftable_offset = first << q->cluster_bits;
-    rw->reftable_moved = true;
-    for (uint64_t i = 0; i < blocks && rc == 0; i++)
-        rc = make_block(q, r + i, first + table + i);
-    for (uint64_t i = 0; i < table + blocks && rc == 0; i++) {
-        struct qcow2_refblock *b = &rw->blocks[r + (i >> rw->block_bits)];
-        uint64_t k = i & ((UINT64_C(1) << rw->block_bits) - 1);
-
-        set_count(rw, b, k, 1);
-        record_counts(q, b, k, 1);
-        qcow2_set_meta(q, first + i, true);
-    }
-    if (rc == 0)
-        rc = record_table(q);
-    if (rc < 0)
-        return rw->error = rc;
-    qcow2_drop(q, old, old_clusters);
+    rw->refcount_bits_log2 = q->version == 3 ? mb_get_be32(h->raw + 96) : 4;
+    if (rw->refcount_bits_log2 > 6)
+        return qcow2_bad(q, err, "refcount order");
+    rw->block_bits = q->cluster_bits + 3 - rw->refcount_bits_log2;
     return 0;
 }
 
 /* ---- free clusters --------------------------------------------------------------------------- */
-
-/* Block r, made if need be. */
-static int
-get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
-{
-    struct qcow2_rw *rw = q->rw;
-    int rc = 0;
-
-    if (r >= rw->reftable_entries)
-        rc = grow_table(q);
-    if (rc < 0)
-        return rc;
-    if (rw->reftable[r])
-        return load_block(q, r, block);
-    rc = zero_clusters(q, r << rw->block_bits, 1);
-    if (rc == 0)
-        rc = make_block(q, r, r << rw->block_bits);
-    if (rc < 0)
-        return rc;
-    *block = &rw->blocks[r];
-    set_count(rw, *block, 0, 1);
-    record_counts(q, *block, 0, 1);
-    return 0;
-}
 
 /* The first run of free clusters in the block, of at most max; false if there is none. */
 static bool
@@ -371,7 +130,7 @@ qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run)
     for (;; rw->next_block++) {
         struct qcow2_refblock *b;
         uint64_t at, count;
-        int rc = get_block(q, rw->next_block, &b);
+        int rc = qcow2_get_block(q, rw->next_block, &b);
 
         if (rc < 0)
             return rc;
@@ -384,12 +143,12 @@ qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run)
             if (qcow2_is_meta(q, run->first + i))
                 return run->first + i >= rw->max_clusters ? -ENOSPC : -EIO;
         }
-        rc = zero_clusters(q, run->first, count);
+        rc = qcow2_zero_clusters(q, run->first, count);
         if (rc < 0)
             return rc;
         for (uint64_t i = 0; i < count; i++)
-            set_count(rw, b, at + i, 1);
-        record_counts(q, b, at, count);
+            qcow2_set_count(rw, b, at + i, 1);
+        qcow2_record_counts(q, b, at, count);
         b->free_from = (uint32_t)(at + count);
         return 0;
     }
@@ -406,7 +165,7 @@ qcow2_unref(struct qcow2 *q, const struct qcow2_run *run,
         uint64_t r = c >> rw->block_bits, i = c & ((UINT64_C(1) << rw->block_bits) - 1);
         struct qcow2_refblock *b;
         uint64_t count;
-        int rc = r < rw->reftable_entries && rw->reftable[r] ? load_block(q, r, &b) : -EIO;
+        int rc = r < rw->reftable_entries && rw->reftable[r] ? qcow2_load_block(q, r, &b) : -EIO;
 
         count = rc == 0 ? get_count(rw, b->data, i) : 0;
         if (count == 1) {
@@ -417,7 +176,7 @@ qcow2_unref(struct qcow2 *q, const struct qcow2_run *run,
         }
         if (count == 0)
             continue; /* was not counted; nothing is lost */
-        set_count(rw, b, i, count - 1);
+        qcow2_set_count(rw, b, i, count - 1);
         if (count > 1)
             continue;
         qcow2_set_meta(q, c, false);
@@ -427,68 +186,4 @@ qcow2_unref(struct qcow2 *q, const struct qcow2_run *run,
     if (n_free)
         freed(q, run->first + run->count - n_free, n_free);
     return 0;
-}
-
-/* ---- life -------------------------------------------------------------------------------------- */
-
-static int
-check_table(struct qcow2 *q, struct bk_err *err)
-{
-    struct qcow2_rw *rw = q->rw;
-
-    for (uint64_t r = 0; r < rw->reftable_entries; r++) {
-        uint64_t offset = mb_get_be64(&rw->reftable[r]);
-
-        if (!mb_is_aligned(offset, q->cluster_size) ||
-            (offset && !mb_range_within(offset, q->cluster_size, q->file->size)))
-            return qcow2_bad(q, err, "entry of the refcount table");
-        rw->reftable[r] = offset;
-    }
-    return 0;
-}
-
-int
-qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struct qcow2_rw *rw, struct bk_err *err)
-{
-    rw->refcount_bits_log2 = q->version == 3 ? mb_get_be32(h->raw + 96) : 4;
-    if (rw->refcount_bits_log2 > 6)
-        return qcow2_bad(q, err, "refcount order");
-    rw->block_bits = q->cluster_bits + 3 - rw->refcount_bits_log2;
-    return 0;
-}
-
-int
-qcow2_refcounts_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
-{
-    struct qcow2_rw *rw = q->rw;
-    uint64_t clusters = mb_get_be32(h->raw + 56);
-    uint64_t bytes = clusters << q->cluster_bits;
-    int rc = qcow2_read_widths(q, h, rw, err);
-
-    if (rc < 0)
-        return rc;
-    rw->n_snapshots = mb_get_be32(h->raw + 60);
-    rw->reftable_offset = mb_get_be64(h->raw + QCOW2_HEADER_REFTABLE);
-    if (clusters == 0 || bytes > QCOW2_MAX_REFTABLE)
-        return qcow2_bad(q, err, "refcount table size");
-    if (rw->reftable_offset == 0 || !mb_is_aligned(rw->reftable_offset, q->cluster_size) ||
-        !mb_range_within(rw->reftable_offset, bytes, q->file->size))
-        return qcow2_bad(q, err, "refcount table offset");
-    rw->reftable_entries = bytes / 8;
-    rw->reftable = malloc(bytes);
-    rw->blocks = calloc(rw->reftable_entries, sizeof(*rw->blocks));
-    if (!rw->reftable || !rw->blocks)
-        return bk_fail(err, -ENOMEM, "\"%s\": out of memory", q->file->path);
-    if (bk_file_pread(q->file, rw->reftable, bytes, rw->reftable_offset) < 0)
-        return qcow2_bad(q, err, "refcount table");
-    return check_table(q, err);
-}
-
-void
-qcow2_refcounts_free(struct qcow2_rw *rw)
-{
-    for (uint64_t r = 0; rw->blocks && r < rw->reftable_entries; r++)
-        free(rw->blocks[r].data);
-    free(rw->blocks);
-    free(rw->reftable);
 }

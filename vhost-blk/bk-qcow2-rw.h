@@ -5,12 +5,14 @@
  *   bk-qcow2-meta.c      which clusters are tables
  *   bk-qcow2-snapshot.c  what snapshots there are
  *   bk-qcow2-repair.c    counts of an image that was not closed
+ *   bk-qcow2-reftable.c  the table of counts and its blocks
  *   bk-qcow2-refcount.c  counts, and finding clusters that are free
  *   bk-qcow2-alloc.c     the reserve; letting go of clusters
  *   bk-qcow2-write.c     writes, in place and allocating
  *   bk-qcow2-zero.c      discard and write-zeroes
  *   bk-qcow2-cow.c       copying what a new cluster keeps of the old one
- *   bk-qcow2-commit.c    bringing changed tables into the file; flushes
+ *   bk-qcow2-commit.c    bringing changed tables into the file
+ *   bk-qcow2-flush.c     flushes, and waiting for a commit
  *   bk-qcow2-journal.c   keeping them until then, should the process die
  *
  * Order.  Tables change in memory and reach the file by commits, which flushes
@@ -164,10 +166,19 @@ int qcow2_read_l1(const struct qcow2 *q, uint64_t offset, uint64_t entries, uint
  * be read again. 0 or -errno with err. */
 int qcow2_repair(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
 
-/* ---- bk-qcow2-refcount.c; all under the lock ------------------------------------------ */
+/* ---- bk-qcow2-reftable.c; all under the lock ------------------------------------------ */
 
 int qcow2_refcounts_open(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
 void qcow2_refcounts_free(struct qcow2_rw *rw);
+
+/* Block r, which exists; which is made if need be. 0, -EIO, -ENOMEM, -ENOSPC, -EBUSY: a commit has to come first. */
+int qcow2_load_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block) MB_MUST_CHECK;
+int qcow2_get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block) MB_MUST_CHECK;
+
+/* The clusters become part of the file and read as zeros. */
+int qcow2_zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count) MB_MUST_CHECK;
+
+/* ---- bk-qcow2-refcount.c; all under the lock ------------------------------------------ */
 
 /* How wide counts are and how many a block has, in rw. 0 or -errno with err. */
 int qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struct qcow2_rw *rw,
@@ -175,8 +186,15 @@ int qcow2_read_widths(const struct qcow2 *q, const struct qcow2_header *h, struc
 /* Set count i of a block. */
 void qcow2_put_count(const struct qcow2_rw *rw, uint8_t *data, uint64_t i, uint64_t count);
 
-/* Find min to max clusters in a row that are free, count them, make them zeros and part of the
- * file. 0 with the run; -ENOSPC, -EIO, -ENOMEM. */
+/* The same in a block that is in memory, and note that the file has another one. */
+void qcow2_set_count(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t i, uint64_t count);
+/* The file has bytes [from, to) of the block otherwise. */
+void qcow2_mark_block(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t from, uint64_t to);
+/* For the journal: the counts of n clusters from i on changed. */
+void qcow2_record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64_t i, uint64_t n);
+
+/* Find 1 to max clusters in a row that are free, count them, make them zeros and part of the
+ * file. 0 with the run; or as qcow2_get_block(). */
 int qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run) MB_MUST_CHECK;
 
 /* One reference less to each cluster of the run; calls freed for those that are free now. */
@@ -249,12 +267,17 @@ int qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bo
  * may_block: -EAGAIN when that would take long. 0 or -errno. */
 int qcow2_copy_around(struct qcow2 *q, struct bk_io *io, bool may_block) MB_MUST_CHECK;
 
-/* ---- bk-qcow2-commit.c ------------------------------------------------------------------ */
+/* ---- bk-qcow2-flush.c ------------------------------------------------------------------- */
 
 void qcow2_flush(struct bk_image *image, struct bk_io *io);
 
 /* Go on with io->step() after a commit. Under the lock. */
 enum bk_status qcow2_await_commit(struct qcow2 *q, struct bk_io *io) MB_MUST_CHECK;
+
+/* io has ended: commit first if that is needed, then tell. Not under the lock. */
+void qcow2_end(struct qcow2 *q, struct bk_io *io);
+
+/* ---- bk-qcow2-commit.c ------------------------------------------------------------------ */
 
 /*
  * Entries of the slot were changed for io.  Where the process may be replaced
@@ -264,9 +287,6 @@ enum bk_status qcow2_await_commit(struct qcow2 *q, struct bk_io *io) MB_MUST_CHE
  * full, io->qcow2.commit asks for a commit at the end of io.  Under the lock.
  */
 void qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io);
-
-/* io has ended: commit first if that is needed, then tell. Not under the lock. */
-void qcow2_end(struct qcow2 *q, struct bk_io *io);
 
 /* There is something that a flush needs a commit for. Under the lock. */
 bool qcow2_needs_commit(const struct qcow2 *q);
