@@ -38,6 +38,16 @@ for options in cluster_size=512 cluster_size=4k cluster_size=64k cluster_size=2M
     repaired image "$options"
 done
 
+# By the program itself, confined: nothing is written before.
+create -o lazy_refcounts=on image 12M
+killed image 'write -P 1 0 300k'
+cp image once
+"$blk" --print-confinement --format=qcow2 --blk-file=once >log 2>&1 && cmp image once >>log 2>&1
+check $? 'a dirty image is as it was until the process is confined'
+serve --format=qcow2 --blk-file=once
+stop && qemu-img check -f qcow2 once >>log 2>&1 && [ "$(dirty_flag once)" = '"dirty-flag": false' ] && qemu-img compare once image >>log 2>&1
+check $? 'the confined program repairs it'
+
 # More blocks of counts than there were, and a larger table.
 create -o lazy_refcounts=on,cluster_size=512,refcount_bits=64 image 12M
 killed image 'write -P 7 0 9M'

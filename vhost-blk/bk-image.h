@@ -70,7 +70,8 @@ enum bk_image_caps {
 
 struct bk_image_ops {
     const char *format;     /* "raw", "concat" */
-    /* The process is confined now: what is not done with a hostile image before. NULL: nothing. */
+    /* The process is confined now: what is not done with a hostile image before.  When it fails the image can only be
+     * closed. NULL: nothing. */
     int (*begin)(struct bk_image *image, struct bk_err *err);
     void (*read)(struct bk_image *image, struct bk_io *io);
     /* These four are NULL in formats that are only read. */

@@ -294,7 +294,7 @@ qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
         io->qcow2.commit |= qcow2_journal_wants_commit(q->journal);
         return;
     }
-    if (!rw->eager)
+    if (!q->eager)
         return;
     io->qcow2.commit |= ordered || rw->error;
     if (ordered || rw->error)

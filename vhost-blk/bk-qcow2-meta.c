@@ -170,9 +170,10 @@ check_writable(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err
 }
 
 int
-qcow2_rw_open(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
+qcow2_rw_open(struct qcow2 *q, struct bk_err *err)
 {
     struct qcow2_rw *rw = calloc(1, sizeof(*rw));
+    struct qcow2_header *h = &q->header;
     int rc = check_writable(q, h, err);
 
     if (rc == 0)

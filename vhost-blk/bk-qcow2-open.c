@@ -236,26 +236,22 @@ static int
 open_file(struct qcow2 *q, const char *path, bool read_only, int journal_fd, unsigned depth,
           struct bk_err *err)
 {
-    struct qcow2_header h;
+    struct qcow2_header *h = &q->header;
     int rc = bk_file_open(path, !read_only, &q->file, err);
 
     if (rc == 0)
-        rc = qcow2_read_header(q, &h, err);
+        rc = qcow2_read_header(q, h, err);
     if (rc == 0 && journal_fd >= 0)
         rc = qcow2_journal_open(q, journal_fd, err);
     if (rc > 0) /* it may have changed the header */
-        rc = qcow2_read_header(q, &h, err);
+        rc = qcow2_read_header(q, h, err);
     if (rc == 0)
-        rc = parse_extensions(q, &h, err);
+        rc = parse_extensions(q, h, err);
     if (rc == 0)
-        rc = qcow2_tables_init(q, &h, err);
+        rc = qcow2_tables_init(q, h, err);
     if (rc == 0)
-        rc = open_backing(q, &h, depth, err);
-    if (rc == 0)
-        rc = list_files(q, err);
-    if (rc == 0 && !read_only)
-        rc = qcow2_rw_open(q, &h, err);
-    return rc;
+        rc = open_backing(q, h, depth, err);
+    return rc < 0 ? rc : list_files(q, err);
 }
 
 static int
@@ -288,8 +284,8 @@ bk_qcow2_open(const char *path, bool read_only, bool eager, struct bk_image **im
 {
     int rc = open_at_depth(path, read_only, -1, 0, image, err);
 
-    if (rc == 0 && !read_only)
-        qcow2_of(*image)->rw->eager = eager;
+    if (rc == 0)
+        qcow2_of(*image)->eager = eager;
     return rc;
 }
 

@@ -76,6 +76,8 @@ struct qcow2_journal;
 
 struct qcow2 {
     struct bk_image image;
+    struct qcow2_header header; /* as the file had it when it was opened, or repaired */
+    bool eager;                 /* what is told to be done is in the file, see qcow2_keep() */
     struct bk_file *file;
     struct bk_image *backing;   /* NULL: what is not allocated is zeros */
     struct qcow2_rw *rw;        /* NULL: only read */

@@ -102,6 +102,13 @@ qcow2_read(struct bk_image *image, struct bk_io *io)
     read_step(io);
 }
 
+/* Only now, as the image may be hostile; and a repair writes a lot. */
+static int
+qcow2_begin(struct bk_image *image, struct bk_err *err)
+{
+    return image->read_only ? 0 : qcow2_rw_open(qcow2_of(image), err);
+}
+
 static void
 qcow2_close(struct bk_image *image)
 {
@@ -110,6 +117,7 @@ qcow2_close(struct bk_image *image)
 
 const struct bk_image_ops qcow2_ops = {
     .format = "qcow2",
+    .begin = qcow2_begin,
     .read = qcow2_read,
     .write = qcow2_write,
     .flush = qcow2_flush,

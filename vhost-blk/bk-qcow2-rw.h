@@ -103,7 +103,6 @@ struct qcow2_rw {
     bool l1_copied;             /* a table among them was copied */
     unsigned n_dirty;           /* L2 slots that cannot be given another table */
     unsigned n_changed;         /* L2 slots that the file does not have as they are */
-    bool eager;                 /* what is told to be done is in the file, see qcow2_keep() */
     bool dirty;                 /* there is something for a commit */
     bool barrier;               /* an entry needs counts or data on the disk before */
 
@@ -128,9 +127,8 @@ struct qcow2_rw {
 
 /* ---- bk-qcow2-meta.c ---------------------------------------------------------------- */
 
-/* Everything that writing needs; h as for qcow2_tables_init(), read again when the image was repaired. 0 or -errno
- * with err. */
-int qcow2_rw_open(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
+/* Everything that writing needs, a repair too, for the begin() of struct bk_image_ops. 0 or -errno with err. */
+int qcow2_rw_open(struct qcow2 *q, struct bk_err *err) MB_MUST_CHECK;
 
 /* Commit what is left, give the reserve back, free. NULL is allowed as q->rw. */
 void qcow2_rw_close(struct qcow2 *q);

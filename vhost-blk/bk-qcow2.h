@@ -12,8 +12,10 @@
  * opened for reading.  Names of backing files are relative to the image's
  * directory; their format is what the image says, or else told by the
  * extension, never by their contents.  0 or -errno with err: -ENOTSUP names the
- * feature, -EINVAL the field that is wrong, -EUCLEAN an image that needs a repair
- * before it is written.
+ * feature, -EINVAL the field that is wrong.  What is found out only of an image
+ * that is to be written (its counts; a repair, if it was not closed), and the
+ * repair itself, is left to bk_image_begin(), which also returns -EUCLEAN for an
+ * image that has to be repaired by others.
  *
  * With eager what a write, discard or write-zeroes that was done changed is in
  * the file, so that after the death of this process another one can go on for

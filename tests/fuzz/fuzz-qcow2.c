@@ -116,6 +116,10 @@ try(const char *path, uint8_t flags, int journal, const struct op *ops, unsigned
         return;
     if (!(flags & 4) && bk_qcow2_open(path, flags & 1, flags & 2, &image, &err) < 0)
         return;
+    if (bk_image_begin(image, &err) < 0) {
+        bk_image_close(image);
+        return;
+    }
     if (bk_engine_new(BK_ENGINE_THREADS, image->files, image->n_files, pool, &engine, &err) < 0)
         abort();
     for (unsigned i = 0; i < n; i++)

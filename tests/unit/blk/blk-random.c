@@ -203,7 +203,7 @@ main(int argc, char **argv)
     }
     n_ops = strtoul(argv[4], NULL, 10);
     n_threads = MB_MIN((unsigned)strtoul(argv[6], NULL, 10), MAX_THREADS);
-    if (bk_qcow2_open(argv[1], false, n_ops % 2, &image, &err) < 0) {
+    if (bk_qcow2_open(argv[1], false, n_ops % 2, &image, &err) < 0 || bk_image_begin(image, &err) < 0) {
         fprintf(stderr, "blk-random: %s\n", err.text);
         return 1;
     }

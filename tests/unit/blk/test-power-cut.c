@@ -1,145 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A power cut at any moment, for qcow2 and VMDK images.  The system calls that change the image are
- * recorded while a random workload runs.  Then, for many moments, an image is
- * made that has everything up to the last fdatasync before the moment, and of
- * what came after it some sectors and not others.  qemu-img check must find
- * nothing but leaks, and each sector must have what the last completed flush
- * had put there, or something newer.  With a journal the back-end is also killed
- * several times meanwhile, and its successor's recovery is part of the record.
+ * A power cut at any moment (power-cut.h) of a random workload on a qcow2 or
+ * VMDK image.  qemu-img check must find nothing but leaks, and each sector must
+ * have what the last completed flush had put there, or something newer.  With a
+ * journal the back-end is also killed several times meanwhile, and its
+ * successor's recovery is part of the record.
  *
  * Each write fills its sectors with a number of its own, so that a sector says
- * which write it is from.  MSB_TEST_LONG=1 tries every moment.
+ * which write it is from.
  */
 #include <config.h>
 
-#include <dlfcn.h>
-#include <pthread.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "bk-qcow2.h"
 #include "bk-vmdk.h"
-#include "blk-test.h"
 #include "mb-endian.h"
+#include "power-cut.h"
 
 #define UNIT 4096u
 #define SECTORS (UNIT / 512)
 #define DISK (4u << 20)
 #define UNITS (DISK / UNIT)
-#define MAX_EVENTS 20000u
-#define MAX_IMAGE (160u << 20)
 #define MAX_WRITES 20000u
 #define BATCH 6u
 #define ROUNDS 70u
 #define LIFE 15u /* rounds, with a journal */
 
-/* ---- the recorder ---------------------------------------------------------------- */
-
-enum { WRITE, PUNCH, RESIZE, SYNC };
-
-struct event {
-    int type;
-    uint64_t offset, len;
-    uint8_t *data;
-};
-
-static const char *format;              /* of the image: qcow2, vmdk */
-static struct event events[MAX_EVENTS];
-static unsigned n_events;
-static int recorded_fd = -1;
-static pthread_mutex_t recorder = PTHREAD_MUTEX_INITIALIZER;
-
-static void
-record(int type, uint64_t offset, uint64_t len, const struct iovec *iov, int n_iov)
-{
-    struct event *e = &events[n_events];
-
-    if (n_events == MAX_EVENTS)
-        abort();
-    *e = (struct event){type, offset, len, NULL};
-    if (iov) {
-        uint64_t at = 0;
-
-        e->data = malloc(len);
-        for (int i = 0; i < n_iov && at < len; i++) {
-            memcpy(e->data + at, iov[i].iov_base, MB_MIN(iov[i].iov_len, len - at));
-            at += MB_MIN(iov[i].iov_len, len - at);
-        }
-    }
-    n_events++;
-}
-
-static struct bk_file *amid; /* flushed before each small write */
-
-/* These take the place of libc's for the whole program. */
-ssize_t
-pwritev2(int fd, const struct iovec *iov, int n, off_t offset, int flags)
-{
-    ssize_t rc;
-
-    if (amid && iov[0].iov_len < 512 && bk_file_sync(amid) < 0)
-        abort();
-
-    pthread_mutex_lock(&recorder);
-    rc = syscall(SYS_pwritev2, fd, iov, (long)n, (long)offset, 0L, (long)flags);
-    if (fd == recorded_fd && rc > 0)
-        record(WRITE, (uint64_t)offset, (uint64_t)rc, iov, n);
-    pthread_mutex_unlock(&recorder);
-    return rc;
-}
-
-ssize_t
-pwritev(int fd, const struct iovec *iov, int n, off_t offset)
-{
-    return pwritev2(fd, iov, n, offset, 0);
-}
-
-ssize_t
-pwrite(int fd, const void *buf, size_t len, off_t offset)
-{
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
-
-    return pwritev2(fd, &iov, 1, offset, 0);
-}
-
-int
-fallocate(int fd, int mode, off_t offset, off_t len)
-{
-    int rc;
-
-    pthread_mutex_lock(&recorder);
-    rc = (int)syscall(SYS_fallocate, fd, mode, offset, len);
-    if (fd == recorded_fd && rc == 0)
-        record(PUNCH, (uint64_t)offset, (uint64_t)len, NULL, 0);
-    pthread_mutex_unlock(&recorder);
-    return rc;
-}
-
-int
-ftruncate(int fd, off_t size)
-{
-    int rc;
-
-    pthread_mutex_lock(&recorder);
-    rc = (int)syscall(SYS_ftruncate, fd, size);
-    if (fd == recorded_fd && rc == 0)
-        record(RESIZE, (uint64_t)size, 0, NULL, 0);
-    pthread_mutex_unlock(&recorder);
-    return rc;
-}
-
-/* Nothing reaches the disk for the test's sake: the recording is the disk. */
-int
-fdatasync(int fd)
-{
-    pthread_mutex_lock(&recorder);
-    if (fd == recorded_fd)
-        record(SYNC, 0, 0, NULL, 0);
-    pthread_mutex_unlock(&recorder);
-    return 0;
-}
+static const char *format; /* of the image: qcow2, vmdk */
 
 /* ---- what the guest did ------------------------------------------------------------ */
 
@@ -158,15 +47,6 @@ static struct {
 } flushes[ROUNDS + 1];
 static unsigned n_flushes;
 static uint8_t initial[DISK];
-static uint64_t seed;
-
-static unsigned
-pick(unsigned n)
-{
-    seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407;
-    return (unsigned)(seed >> 33) % n;
-}
-
 struct op {
     struct bt_io io;
     struct iovec iov;
@@ -236,9 +116,12 @@ run_round(struct bt *t, struct bk_image *image)
 static int
 open_image(const char *path, bool read_only, bool eager, struct bk_image **image, struct bk_err *err)
 {
+    int rc;
+
     if (strcmp(format, "vmdk") == 0)
         return bk_vmdk_open(path, read_only, image, err);
-    return bk_qcow2_open(path, read_only, eager, image, err);
+    rc = bk_qcow2_open(path, read_only, eager, image, err);
+    return rc < 0 ? rc : bk_image_begin(*image, err);
 }
 
 enum mode { LAZY, EAGER, JOURNAL };
@@ -261,6 +144,8 @@ open_life(const char *path, enum mode mode)
     }
     rc = mode == JOURNAL ? bk_qcow2_open_journaled(path, journal, &image, &err)
                          : open_image(path, false, mode == EAGER, &image, &err);
+    if (rc == 0 && mode == JOURNAL)
+        rc = bk_image_begin(image, &err);
     if (rc < 0) {
         tap_diag("%s", err.text);
         return NULL;
@@ -312,58 +197,6 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
     }
     bt_close(&t);
     return bad;
-}
-
-/* ---- the disk after a cut ------------------------------------------------------------- */
-
-struct disk {
-    uint8_t *data;
-    uint64_t size;
-    uint64_t used;         /* what comes behind is zeros */
-};
-
-static void
-resize(struct disk *d, uint64_t size)
-{
-    if (size > MAX_IMAGE)
-        abort();
-    if (size < d->used) {
-        memset(d->data + size, 0, d->used - size);
-        d->used = size;
-    }
-    d->size = size;
-}
-
-static void
-copy_disk(struct disk *to, const struct disk *from)
-{
-    resize(to, from->used);
-    memcpy(to->data, from->data, from->used);
-    to->size = from->size;
-    to->used = from->used;
-}
-
-/* Apply the event, or with torn only some sectors of it. */
-static void
-apply(struct disk *d, const struct event *e, bool torn)
-{
-    if (e->type == RESIZE)
-        resize(d, e->offset);
-    for (uint64_t at = 0; at < e->len && (e->type == WRITE || e->type == PUNCH);) {
-        uint64_t n = MB_MIN(512 - (e->offset + at) % 512, e->len - at), end = e->offset + at + n;
-
-        if (!torn || pick(2)) {
-            if (end > d->size && e->type == WRITE)
-                resize(d, end);
-            if (e->type == WRITE) {
-                memcpy(d->data + e->offset + at, e->data + at, n);
-                d->used = MB_MAX(d->used, end);
-            } else if (e->offset + at < d->size) {
-                memset(d->data + e->offset + at, 0, MB_MIN(end, d->size) - (e->offset + at));
-            }
-        }
-        at += n;
-    }
 }
 
 /* May the sector of the unit be so after a cut at event c? */
@@ -426,15 +259,11 @@ static bool
 is_sound(const struct disk *d, unsigned c)
 {
     char path[128], command[400];
-    int fd, status;
-    bool written;
+    int status;
 
     snprintf(path, sizeof(path), "%s/cut", bt_dir);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    written = fd >= 0 && write(fd, d->data, d->used) == (ssize_t)d->used && ftruncate(fd, (off_t)d->size) == 0;
-    close(fd);
     snprintf(command, sizeof(command), "qemu-img check -f %s %s >%s/check 2>&1", format, path, bt_dir);
-    status = written ? system(command) : -1;
+    status = store(d, path) ? system(command) : -1;
     if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3)) {
         tap_diag("event %u: qemu-img check ends with %d", c, status);
         snprintf(command, sizeof(command), "head -n 3 %s/check | sed 's/^/# /'", bt_dir);
@@ -445,59 +274,12 @@ is_sound(const struct disk *d, unsigned c)
     return wrong_sectors(path, c) == 0;
 }
 
-/* Cuts at event c; durable has everything before the last fdatasync, event s. */
-static unsigned
-cut(const struct disk *durable, struct disk *d, unsigned s, unsigned c)
-{
-    unsigned bad = 0;
-
-    for (unsigned way = 0; way < 3; way++) {
-        copy_disk(d, durable);
-        for (unsigned i = s; i < c; i++) {
-            if (way == 0 || (way == 1 && pick(2)))
-                apply(d, &events[i], false);
-            else if (way == 2)
-                apply(d, &events[i], true);
-        }
-        bad += !is_sound(d, c);
-    }
-    return bad;
-}
-
-static unsigned
-cut_everywhere(struct disk *durable, struct disk *d)
-{
-    unsigned every = getenv("MSB_TEST_LONG") ? 1 : n_events / 12 + 1, bad = 0, s = 0;
-
-    for (unsigned c = 0; c <= n_events && bad < 3; c++) {
-        if (c % every == every - 1 || c == n_events)
-            bad += cut(durable, d, s, c);
-        if (c == n_events || events[c].type != SYNC)
-            continue;
-        for (; s <= c; s++)
-            apply(durable, &events[s], false);
-    }
-    return bad;
-}
-
 /* ---- scenarios ---------------------------------------------------------------------------- */
-
-static void
-load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, buf, max);
-
-    if (n < 0)
-        abort();
-    *size = (uint64_t)n;
-    close(fd);
-}
 
 static void
 scenario(const char *name, enum mode mode, const char *commands)
 {
-    struct disk durable = {.data = calloc(1, MAX_IMAGE)}, d = {.data = calloc(1, MAX_IMAGE)};
+    struct disk durable = {.data = calloc(1, MAX_IMAGE)};
     char line[1000], path[100];
     struct bk_image *image;
     uint64_t size;
@@ -523,12 +305,10 @@ scenario(const char *name, enum mode mode, const char *commands)
     ok(run_workload(&image, path, mode) == 0, "%s: the workload", name);
     bk_image_close(image);
     recorded_fd = -1;
-    bad = cut_everywhere(&durable, &d);
+    bad = cut_everywhere(&durable, 12, is_sound);
     ok(bad == 0, "%s: sound after power cuts among %u events", name, n_events);
-    for (unsigned i = 0; i < n_events; i++)
-        free(events[i].data);
+    forget_events();
     free(durable.data);
-    free(d.data);
 }
 
 /* A flush that comes between the data of a new grain and its entry does not cover the entry: the next one must. */
@@ -561,8 +341,7 @@ flush_amid_allocation(void)
     recorded_fd = -1;
     bt_close(&t);
     bk_image_close(image);
-    for (unsigned i = 0; i < n_events; i++)
-        free(events[i].data);
+    forget_events();
 }
 
 int

@@ -37,6 +37,8 @@ open_writable(const char *path, struct bk_image **image)
     int rc = journal < 0 ? bk_qcow2_open(path, false, true, image, &err)
                          : bk_qcow2_open_journaled(path, journal, image, &err);
 
+    if (rc == 0)
+        rc = bk_image_begin(*image, &err);
     if (rc < 0)
         tap_diag("%s", err.text);
     return rc;
