@@ -81,6 +81,9 @@ struct bk_image_ops {
     void (*zero)(struct bk_image *image, struct bk_io *io);
     /* What size is now, for files that others make larger. NULL: it stays. 0 or -errno. Any thread. */
     int (*measure)(struct bk_image *image, uint64_t *size);
+    /* Make the disk at least size bytes large, a multiple of BK_SECTOR, and that stable; blocks.  After begin(), any
+     * thread, while operations run; the new part reads as zeros. NULL: it cannot. 0 or -errno with err. */
+    int (*grow)(struct bk_image *image, uint64_t size, struct bk_err *err);
     /* Closes the files as well. */
     void (*close)(struct bk_image *image);
 };

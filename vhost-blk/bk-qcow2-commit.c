@@ -102,6 +102,20 @@ collect_reftable(struct qcow2 *q, struct commit *c)
     mb_put_be32(header + 8, (uint32_t)(rw->reftable_entries * 8 >> q->cluster_bits));
 }
 
+/* Where L1 is, and for how large a disk, is one write into one sector. The new table is in the file. */
+static void
+collect_header(struct qcow2 *q, struct commit *c)
+{
+    uint8_t *header = q->rw->grown ? add(c, STAGE_L1, QCOW2_HEADER_SIZE, 24) : NULL;
+
+    if (!header)
+        return;
+    mb_put_be64(header, q->size);
+    mb_put_be32(header + 8, 0); /* not encrypted */
+    mb_put_be32(header + 12, q->l1_entries);
+    mb_put_be64(header + 16, q->l1_offset);
+}
+
 static void
 collect_l2(struct commit *c, const struct qcow2_l2 *s)
 {
@@ -134,7 +148,7 @@ hand_over(struct qcow2 *q)
     rw->reftable_from = rw->reftable_to = 0;
     rw->reftable_moved = false;
     rw->l1_from = rw->l1_to = 0;
-    rw->l1_copied = rw->barrier = rw->dirty = false;
+    rw->l1_copied = rw->grown = rw->barrier = rw->dirty = false;
     rw->n_changed = 0;
     rw->taken = 0;
     qcow2_journal_turn(q->journal);
@@ -153,6 +167,7 @@ collect(struct qcow2 *q, struct commit *c)
     for (unsigned i = 0; i < q->n_l2; i++)
         collect_l2(c, &q->l2[i]);
     collect_words(c, rw->l1_copied ? STAGE_L1 : STAGE_L2, q->l1_offset, q->l1, rw->l1_from, rw->l1_to);
+    collect_header(q, c);
     c->barrier = rw->barrier;
     if (c->err == 0)
         hand_over(q);
@@ -289,7 +304,7 @@ qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
     struct commit c = {{NULL}};
     bool was = slot->dirty_to > 0, ordered;
 
-    ordered = rw->committing || rw->barrier || rw->l1_copied || rw->reftable_moved || rw->reftable_to > 0;
+    ordered = rw->committing || rw->barrier || rw->l1_copied || rw->grown || rw->reftable_moved || rw->reftable_to > 0;
     if (q->journal) {
         io->qcow2.commit |= qcow2_journal_wants_commit(q->journal);
         return;

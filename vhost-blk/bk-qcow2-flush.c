@@ -4,6 +4,19 @@
 
 #include "bk-qcow2-rw.h"
 
+static int commit_call(struct bk_xfer *x);
+
+/* The next commit is carried out for one of those who came meanwhile. */
+static void
+pass_on(struct qcow2_rw *rw)
+{
+    if (rw->commit_queue)
+        bk_engine_wake_calling(&rw->commit_queue->xfer, commit_call);
+    else
+        rw->committing = false;
+    pthread_cond_broadcast(&rw->ended);
+}
+
 static int
 commit_call(struct bk_xfer *x)
 {
@@ -17,11 +30,7 @@ commit_call(struct bk_xfer *x)
     list = rw->commit_queue;
     rw->commit_queue = NULL;
     rc = qcow2_commit(q);
-    /* The next commit is carried out for one of those who came meanwhile. */
-    if (rw->commit_queue)
-        bk_engine_wake_calling(&rw->commit_queue->xfer, commit_call);
-    else
-        rw->committing = false;
+    pass_on(rw);
     pthread_mutex_unlock(&q->lock);
     while (list) {
         struct bk_io *next = list->qcow2.next;
@@ -53,6 +62,26 @@ qcow2_await_commit(struct qcow2 *q, struct bk_io *io)
     io->xfer.done = on_committed;
     rw->committing = true;
     return bk_engine_start(io->engine, &io->xfer);
+}
+
+int
+qcow2_commit_now(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint64_t batch = rw->batch;
+    int rc = rw->error;
+
+    while (rc == 0 && rw->stable < batch) {
+        if (rw->committing) {
+            pthread_cond_wait(&rw->ended, &q->lock);
+            rc = rw->error;
+        } else {
+            rw->committing = true;
+            rc = qcow2_commit(q);
+            pass_on(rw);
+        }
+    }
+    return rc;
 }
 
 void

@@ -27,7 +27,7 @@
  * operations wait for a commit again.
  *
  * Nothing here is trusted: a journal that does not belong to the image, or
- * leads out of the file or to the header, is refused.  The tables are checked
+ * leads out of the file or to other fields of the header than those that change, is refused.  The tables are checked
  * afterwards, like those of any image.
  */
 #include <config.h>
@@ -171,6 +171,8 @@ is_possible(const struct qcow2 *q, const struct record *r)
     if (stage >= N_STAGES || !mb_range_within(offset, 8, q->file->size))
         return false;
     if (stage == STAGE_REFTABLE && (offset == QCOW2_HEADER_REFTABLE || offset == QCOW2_HEADER_REFTABLE + 8))
+        return true;
+    if (stage == STAGE_L1 && offset >= QCOW2_HEADER_SIZE && offset < QCOW2_HEADER_SIZE + 24)
         return true;
     return offset >= q->cluster_size;
 }

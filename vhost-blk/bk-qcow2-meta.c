@@ -21,6 +21,7 @@
 #include "bk-qcow2-rw.h"
 
 #define MAX_CLUSTERS (UINT64_C(1) << 36)
+#define MAX_FILE_BITS 46u /* up to which a disk can grow, in a file that large, without being opened anew */
 #define AUTOCLEAR 88u
 
 void
@@ -108,21 +109,51 @@ add_tables(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err)
     return rc < 0 ? rc : add_snapshots(q, h, err);
 }
 
+/* Clusters that the file of a disk of size bytes can come to have. */
+static uint64_t
+clusters_for(const struct qcow2 *q, uint64_t size)
+{
+    return (q->file->size >> q->cluster_bits) + (size >> q->cluster_bits) / 4 * 5 + 65536;
+}
+
+static uint8_t *
+map_bits(uint64_t clusters)
+{
+    void *map = mmap(NULL, clusters / 8 + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+                     0);
+
+    return map == MAP_FAILED ? NULL : map;
+}
+
+/* Looked up without the lock, so it has its place for good: with room to grow, if there is, which takes no memory. */
 static int
 make_map(struct qcow2 *q, struct bk_err *err)
 {
     struct qcow2_rw *rw = q->rw;
-    uint64_t clusters = (q->file->size >> q->cluster_bits) + (q->size >> q->cluster_bits) / 4 * 5 + 65536;
+    uint64_t clusters = MB_MIN(clusters_for(q, q->size), MAX_CLUSTERS);
 
-    rw->max_clusters = MB_MIN(clusters, MAX_CLUSTERS);
-    rw->meta = mmap(NULL, rw->max_clusters / 8 + 1, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (rw->meta == MAP_FAILED) {
-        rw->meta = NULL;
-        return bk_fail(err, -ENOMEM, "\"%s\": out of memory for %llu clusters", q->file->path,
-                       (unsigned long long)rw->max_clusters);
+    rw->map_clusters = MB_MAX(clusters, MB_MIN(UINT64_C(1) << (MAX_FILE_BITS - q->cluster_bits), MAX_CLUSTERS));
+    rw->meta = map_bits(rw->map_clusters);
+    if (!rw->meta) {
+        rw->map_clusters = clusters;
+        rw->meta = map_bits(clusters);
     }
+    if (!rw->meta)
+        return bk_fail(err, -ENOMEM, "\"%s\": out of memory for %llu clusters", q->file->path,
+                       (unsigned long long)clusters);
+    atomic_store(&rw->max_clusters, clusters);
     return 0;
+}
+
+bool
+qcow2_make_room(struct qcow2 *q, uint64_t size)
+{
+    uint64_t clusters = clusters_for(q, size);
+
+    if (clusters > q->rw->map_clusters)
+        return false;
+    atomic_store(&q->rw->max_clusters, MB_MAX(clusters, atomic_load(&q->rw->max_clusters)));
+    return true;
 }
 
 /* Features that whoever does not know them has to take away, as they will not be true any more. */
@@ -184,6 +215,7 @@ qcow2_rw_open(struct qcow2 *q, struct bk_err *err)
         return rc < 0 ? rc : bk_fail(err, -ENOMEM, "\"%s\": out of memory", q->file->path);
     }
     q->rw = rw;
+    pthread_cond_init(&rw->ended, NULL);
     rw->batch = 1;
     rw->error = -EIO; /* until everything was found to be right */
     rc = make_map(q, err);
@@ -247,7 +279,8 @@ qcow2_rw_close(struct qcow2 *q)
         close_cleanly(q);
     qcow2_refcounts_free(rw);
     if (rw->meta)
-        munmap(rw->meta, rw->max_clusters / 8 + 1);
+        munmap(rw->meta, rw->map_clusters / 8 + 1);
+    pthread_cond_destroy(&rw->ended);
     free(rw->dropped.v);
     free(rw->dropping.v);
     free(rw->waiting.v);

@@ -86,16 +86,17 @@ struct qcow2 {
     unsigned version;
     unsigned cluster_bits;
     uint64_t cluster_size;
-    uint64_t size;              /* bytes, as the header says */
+    atomic_uint_least64_t size; /* bytes, as the header says; only grows */
     bool extended_l2;           /* 16-byte entries with 32 subclusters each */
     unsigned l2_bits;           /* log2 of the entries of an L2 table */
     enum qcow2_compression compression;
-    uint64_t l1_offset;
-    uint32_t l1_size;
+    atomic_uint l1_size;        /* entries that the disk's size takes; only grows */
 
     pthread_mutex_t lock;       /* of everything below but atomics, and of rw */
+    uint64_t l1_offset;
+    uint32_t l1_entries;        /* in the file; may be more */
     uint64_t *l1;               /* host order */
-    atomic_ushort *slot_of;     /* per L1 entry: 1 + index of the table's slot, 0: not in memory */
+    atomic_ushort *slot_of;     /* per L1 entry that there can be: 1 + index of the table's slot, 0: not in memory */
     struct qcow2_l2 *l2;
     unsigned n_l2, hand;
 
@@ -144,6 +145,8 @@ void qcow2_free(struct qcow2 *q);
 /* ---- bk-qcow2-table.c -------------------------------------------------------------- */
 
 int qcow2_tables_init(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err) MB_MUST_CHECK;
+/* L1 entries that a disk of size bytes takes. */
+uint64_t qcow2_l1_needed(const struct qcow2 *q, uint64_t size);
 void qcow2_tables_free(struct qcow2 *q);
 
 /* The L2 table of an L1 entry, read if need be; NULL when there is none. 0, -EIO, -ENOMEM. Under the lock. */

@@ -123,6 +123,7 @@ const struct bk_image_ops qcow2_ops = {
     .flush = qcow2_flush,
     .discard = qcow2_discard,
     .zero = qcow2_zero,
+    .grow = qcow2_grow,
     .close = qcow2_close,
 };
 

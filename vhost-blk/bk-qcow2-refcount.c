@@ -122,6 +122,66 @@ find_in_block(struct qcow2_rw *rw, struct qcow2_refblock *b, uint64_t max, uint6
     return *count > 0;
 }
 
+/* The same of exactly so many. */
+static bool
+find_row_in_block(const struct qcow2_rw *rw, const struct qcow2_refblock *b, uint64_t n, uint64_t *at)
+{
+    uint64_t end = UINT64_C(1) << rw->block_bits, row = 0;
+
+    *at = 0;
+    for (uint64_t i = b->free_from; i < end && row < n; i++) {
+        row = get_count(rw, b->data, i) == 0 ? row + 1 : 0;
+        *at = i + 1 - row;
+    }
+    return row == n;
+}
+
+/* Count the clusters from at on in block r. */
+static int
+claim_at(struct qcow2 *q, uint64_t r, struct qcow2_refblock *b, uint64_t at, uint64_t count)
+{
+    uint64_t first = (r << q->rw->block_bits) + at;
+    int rc;
+
+    for (uint64_t i = 0; i < count; i++) {
+        /* Counts that say "free" of a table are wrong. */
+        if (qcow2_is_meta(q, first + i))
+            return first + i >= q->rw->max_clusters ? -ENOSPC : -EIO;
+    }
+    rc = qcow2_zero_clusters(q, first, count);
+    if (rc < 0)
+        return rc;
+    for (uint64_t i = 0; i < count; i++)
+        qcow2_set_count(q->rw, b, at + i, 1);
+    qcow2_record_counts(q, b, at, count);
+    return 0;
+}
+
+int
+qcow2_claim_row(struct qcow2 *q, uint64_t n, uint64_t *first)
+{
+    struct qcow2_rw *rw = q->rw;
+    int rc = 0;
+
+    /* One of a block's clusters may be the block itself. */
+    if (n >= UINT64_C(1) << rw->block_bits)
+        return qcow2_claim_behind(q, n, first);
+    for (uint64_t r = rw->next_block; rc == 0; r++) {
+        struct qcow2_refblock *b;
+        uint64_t at;
+
+        rc = qcow2_get_block(q, r, &b);
+        if (rc < 0 || !find_row_in_block(rw, b, n, &at))
+            continue;
+        rc = claim_at(q, r, b, at, n);
+        for (uint64_t i = 0; rc == 0 && i < n; i++)
+            qcow2_set_meta(q, (r << rw->block_bits) + at + i, true);
+        *first = (r << rw->block_bits) + at;
+        return rc;
+    }
+    return rc;
+}
+
 int
 qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run)
 {
@@ -138,17 +198,9 @@ qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run)
             continue;
         run->first = (rw->next_block << rw->block_bits) + at;
         run->count = count;
-        for (uint64_t i = 0; i < count; i++) {
-            /* Counts that say "free" of a table are wrong. */
-            if (qcow2_is_meta(q, run->first + i))
-                return run->first + i >= rw->max_clusters ? -ENOSPC : -EIO;
-        }
-        rc = qcow2_zero_clusters(q, run->first, count);
+        rc = claim_at(q, rw->next_block, b, at, count);
         if (rc < 0)
             return rc;
-        for (uint64_t i = 0; i < count; i++)
-            qcow2_set_count(rw, b, at + i, 1);
-        qcow2_record_counts(q, b, at, count);
         b->free_from = (uint32_t)(at + count);
         return 0;
     }

@@ -198,6 +198,27 @@ record_table(struct qcow2 *q)
     return rc;
 }
 
+/* Count the first n clusters from block r's on, tables, and behind them the blocks for all of that. */
+static int
+count_part(struct qcow2 *q, uint64_t r, uint64_t n, uint64_t blocks)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint64_t first = r << rw->block_bits;
+    int rc = 0;
+
+    for (uint64_t i = 0; i < blocks && rc == 0; i++)
+        rc = make_block(q, r + i, first + n + i);
+    for (uint64_t i = 0; i < n + blocks && rc == 0; i++) {
+        struct qcow2_refblock *b = &rw->blocks[r + (i >> rw->block_bits)];
+        uint64_t k = i & ((UINT64_C(1) << rw->block_bits) - 1);
+
+        qcow2_set_count(rw, b, k, 1);
+        qcow2_record_counts(q, b, k, 1);
+        qcow2_set_meta(q, first + i, true);
+    }
+    return rc;
+}
+
 static int
 grow_table(struct qcow2 *q)
 {
@@ -220,22 +241,48 @@ grow_table(struct qcow2 *q)
     rw->reftable_entries = (table << q->cluster_bits) / 8;
     rw->reftable_offset = first << q->cluster_bits;
     rw->reftable_moved = true;
-    for (uint64_t i = 0; i < blocks && rc == 0; i++)
-        rc = make_block(q, r + i, first + table + i);
-    for (uint64_t i = 0; i < table + blocks && rc == 0; i++) {
-        struct qcow2_refblock *b = &rw->blocks[r + (i >> rw->block_bits)];
-        uint64_t k = i & ((UINT64_C(1) << rw->block_bits) - 1);
-
-        qcow2_set_count(rw, b, k, 1);
-        qcow2_record_counts(q, b, k, 1);
-        qcow2_set_meta(q, first + i, true);
-    }
+    rc = count_part(q, r, table, blocks);
     if (rc == 0)
         rc = record_table(q);
     if (rc < 0)
         return rw->error = rc;
     qcow2_drop(q, old, old_clusters);
     return 0;
+}
+
+/* Behind the last block that there is. */
+static uint64_t
+blocks_end(const struct qcow2_rw *rw)
+{
+    uint64_t r = rw->reftable_entries;
+
+    while (r > 0 && rw->reftable[r - 1] == 0)
+        r--;
+    return r;
+}
+
+int
+qcow2_claim_behind(struct qcow2 *q, uint64_t n, uint64_t *first)
+{
+    struct qcow2_rw *rw = q->rw;
+    uint64_t blocks = 1, r;
+    int rc = 0;
+
+    while (blocks << rw->block_bits < n + blocks)
+        blocks++;
+    while (rc == 0 && blocks_end(rw) + blocks > rw->reftable_entries)
+        rc = grow_table(q);
+    if (rc < 0)
+        return rc;
+    r = blocks_end(rw);
+    *first = r << rw->block_bits;
+    rc = qcow2_zero_clusters(q, *first, n + blocks);
+    if (rc < 0)
+        return rc;
+    rc = count_part(q, r, n, blocks);
+    if (rc < 0)
+        rw->error = rc;
+    return rc;
 }
 
 /* ---- a block ------------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
  *   bk-qcow2-alloc.c     the reserve; letting go of clusters
  *   bk-qcow2-write.c     writes, in place and allocating
  *   bk-qcow2-zero.c      discard and write-zeroes
+ *   bk-qcow2-grow.c      a larger disk, and L1 table
  *   bk-qcow2-cow.c       copying what a new cluster keeps of the old one
  *   bk-qcow2-commit.c    bringing changed tables into the file
  *   bk-qcow2-flush.c     flushes, and waiting for a commit
@@ -22,7 +23,8 @@
  * barrier (fdatasync) behind it if the next one needs it:
  *
  *   1 counts   2 entries for new blocks of counts   3 L2, and L1 entries of
- *   tables that were empty   4 L1 entries of copied tables
+ *   tables that were empty   4 L1 entries of copied tables; the header of a
+ *   disk that has grown
  *
  * The reserve makes most barriers unnecessary: clusters are counted in batches
  * ahead of their use and read as zeros.  An entry that points into a batch
@@ -47,6 +49,7 @@
 #define QCOW2_MAX_DROPS 4096u           /* runs let go of after which a commit is started */
 #define QCOW2_SHARDS 16u                /* counters of running operations */
 
+#define QCOW2_HEADER_SIZE 24u           /* disk size (8 bytes), encryption (4), L1 entries (4), L1 offset (8) */
 #define QCOW2_HEADER_REFTABLE 48u       /* offset (8 bytes), clusters (4); then the number of snapshots (4) */
 
 /* Of a commit. */
@@ -93,7 +96,8 @@ struct qcow2_rw {
     uint64_t next_block;        /* no free cluster in the blocks before */
 
     uint8_t *meta;              /* a bit per cluster: holds a table, so never data */
-    uint64_t max_clusters;      /* of the file */
+    uint64_t map_clusters;      /* that it has a bit for */
+    atomic_uint_least64_t max_clusters; /* of the file; no more */
 
     struct qcow2_run reserve[QCOW2_MAX_RUNS]; /* counted, zeros, not in use */
     unsigned n_reserve;
@@ -101,6 +105,7 @@ struct qcow2_rw {
 
     uint32_t l1_from, l1_to;    /* L1 entries that the file does not have yet */
     bool l1_copied;             /* a table among them was copied */
+    bool grown;                 /* the header has another size yet, perhaps another L1 table */
     unsigned n_dirty;           /* L2 slots that cannot be given another table */
     unsigned n_changed;         /* L2 slots that the file does not have as they are */
     bool dirty;                 /* there is something for a commit */
@@ -112,6 +117,7 @@ struct qcow2_rw {
     uint64_t batch;             /* number of the next commit */
     uint64_t stable;            /* of the last one that succeeded */
     struct bk_io *commit_queue; /* wait for the next one */
+    pthread_cond_t ended;       /* a commit did */
     int error;                  /* a commit failed; nothing is allocated any more */
 
     struct qcow2_runs dropped;  /* let go of since the last commit began */
@@ -137,17 +143,21 @@ void qcow2_rw_close(struct qcow2 *q);
 static inline bool
 qcow2_is_meta(const struct qcow2 *q, uint64_t cluster)
 {
-    return cluster >= q->rw->max_clusters ||
+    return cluster >= atomic_load_explicit(&q->rw->max_clusters, memory_order_relaxed) ||
            __atomic_load_n(&q->rw->meta[cluster / 8], __ATOMIC_RELAXED) >> (cluster % 8) & 1;
 }
 
 void qcow2_set_meta(struct qcow2 *q, uint64_t cluster, bool is_meta);
+
+/* The file may become as large as a disk of size bytes takes. False: not before it is opened anew. Under the lock. */
+bool qcow2_make_room(struct qcow2 *q, uint64_t size);
 
 /* ---- bk-qcow2-snapshot.c ------------------------------------------------------------- */
 
 struct qcow2_snapshot {
     uint64_t l1_offset;
     uint64_t l1_entries;        /* of at most QCOW2_MAX_L1 bytes */
+    bool has_size;              /* it says how large the disk was */
 };
 typedef int qcow2_snapshot_func(struct qcow2 *q, const struct qcow2_snapshot *s, void *opaque, struct bk_err *err);
 
@@ -173,6 +183,9 @@ void qcow2_refcounts_free(struct qcow2_rw *rw);
 int qcow2_load_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block) MB_MUST_CHECK;
 int qcow2_get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block) MB_MUST_CHECK;
 
+/* Count n clusters in a row, tables to be, where nothing is counted yet, however many; the rest as qcow2_claim(). */
+int qcow2_claim_behind(struct qcow2 *q, uint64_t n, uint64_t *first) MB_MUST_CHECK;
+
 /* The clusters become part of the file and read as zeros. */
 int qcow2_zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count) MB_MUST_CHECK;
 
@@ -194,6 +207,9 @@ void qcow2_record_counts(struct qcow2 *q, const struct qcow2_refblock *b, uint64
 /* Find 1 to max clusters in a row that are free, count them, make them zeros and part of the
  * file. 0 with the run; or as qcow2_get_block(). */
 int qcow2_claim(struct qcow2 *q, uint64_t max, struct qcow2_run *run) MB_MUST_CHECK;
+
+/* The same with n clusters, tables to be. */
+int qcow2_claim_row(struct qcow2 *q, uint64_t n, uint64_t *first) MB_MUST_CHECK;
 
 /* One reference less to each cluster of the run; calls freed for those that are free now. */
 int qcow2_unref(struct qcow2 *q, const struct qcow2_run *run,
@@ -254,6 +270,10 @@ void qcow2_l2_replace(struct qcow2 *q, struct qcow2_l2 *slot, uint64_t i, uint64
 void qcow2_discard(struct bk_image *image, struct bk_io *io);
 void qcow2_zero(struct bk_image *image, struct bk_io *io);
 
+/* ---- bk-qcow2-grow.c ------------------------------------------------------------------- */
+
+int qcow2_grow(struct bk_image *image, uint64_t size, struct bk_err *err) MB_MUST_CHECK;
+
 /* ---- bk-qcow2-cow.c -------------------------------------------------------------------- */
 
 /* Copy len bytes at guest offset, as they are now, to file offset host, which reads as zeros.
@@ -271,6 +291,9 @@ void qcow2_flush(struct bk_image *image, struct bk_io *io);
 
 /* Go on with io->step() after a commit. Under the lock. */
 enum bk_status qcow2_await_commit(struct qcow2 *q, struct bk_io *io) MB_MUST_CHECK;
+
+/* Have committed what there is now. Under the lock, which is let go of meanwhile. 0 or -errno. Blocks. */
+int qcow2_commit_now(struct qcow2 *q) MB_MUST_CHECK;
 
 /* io has ended: commit first if that is needed, then tell. Not under the lock. */
 void qcow2_end(struct qcow2 *q, struct bk_io *io);

@@ -14,6 +14,7 @@
 #define MAX_SNAPSHOTS 65536u
 #define MAX_TABLE (UINT64_C(64) << 20)
 #define SNAPSHOT_HEADER 40u
+#define SNAPSHOT_SIZE_END 16u           /* of the data behind it, which version 2 does not have: 8 bytes at 8 */
 
 int
 qcow2_read_l1(const struct qcow2 *q, uint64_t offset, uint64_t entries, uint64_t **l1)
@@ -50,6 +51,7 @@ qcow2_for_snapshots(struct qcow2 *q, const struct qcow2_header *h, qcow2_snapsho
         one.l1_entries = mb_get_be32(s + 8);
         if (one.l1_entries * 8 > QCOW2_MAX_L1)
             return qcow2_bad(q, err, "L1 table size of a snapshot");
+        one.has_size = mb_get_be32(s + 36) >= SNAPSHOT_SIZE_END;
         rc = func(q, &one, opaque, err);
         end = pos + SNAPSHOT_HEADER + mb_get_be32(s + 36) + mb_get_be16(s + 12) + mb_get_be16(s + 14);
         pos = (end + 7) & ~UINT64_C(7);

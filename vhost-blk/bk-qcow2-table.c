@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "mb-cleanup.h"
 #include "mb-endian.h"
@@ -15,11 +16,17 @@
 
 #include "bk-qcow2-priv.h"
 
+#define MAX_L1_ENTRIES (QCOW2_MAX_L1 / 8)
+
 static int
 read_l1(struct qcow2 *q, const struct qcow2_header *h, uint64_t needed, struct bk_err *err)
 {
+    /* Looked up without the lock, so it has its place for good; what is not used takes no memory. */
+    q->slot_of = mmap(NULL, MAX_L1_ENTRIES * sizeof(*q->slot_of), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if ((void *)q->slot_of == MAP_FAILED)
+        q->slot_of = NULL;
     q->l1 = malloc(MB_MAX(needed, UINT64_C(1)) * 8);
-    q->slot_of = calloc(MB_MAX(needed, UINT64_C(1)), sizeof(*q->slot_of));
     if (!q->l1 || !q->slot_of)
         return bk_fail(err, -ENOMEM, "\"%s\": out of memory", q->file->path);
     if (needed && bk_file_pread(q->file, q->l1, needed * 8, h->l1_offset) < 0)
@@ -27,6 +34,14 @@ read_l1(struct qcow2 *q, const struct qcow2_header *h, uint64_t needed, struct b
     for (uint64_t i = 0; i < needed; i++)
         q->l1[i] = mb_get_be64(&q->l1[i]);
     return 0;
+}
+
+uint64_t
+qcow2_l1_needed(const struct qcow2 *q, uint64_t size)
+{
+    unsigned shift = q->cluster_bits + q->l2_bits;
+
+    return (size >> shift) + ((size & ((UINT64_C(1) << shift) - 1)) != 0);
 }
 
 int
@@ -38,13 +53,13 @@ qcow2_tables_init(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *
     q->l2_bits = q->cluster_bits - (q->extended_l2 ? 4 : 3);
     if (!mb_round_up(q->size, BK_SECTOR, &q->image.size) || q->image.size > INT64_MAX)
         return qcow2_bad(q, err, "disk size");
-    needed = q->size >> (q->cluster_bits + q->l2_bits);
-    needed += (q->size & ((UINT64_C(1) << (q->cluster_bits + q->l2_bits)) - 1)) != 0;
+    needed = qcow2_l1_needed(q, q->size);
     if (bytes > QCOW2_MAX_L1 || needed > h->l1_entries)
         return qcow2_bad(q, err, "L1 table size");
     if (!mb_is_aligned(h->l1_offset, q->cluster_size) || !mb_range_within(h->l1_offset, bytes, q->file->size))
         return qcow2_bad(q, err, "L1 table offset");
     q->l1_offset = h->l1_offset;
+    q->l1_entries = h->l1_entries;
     q->l1_size = (uint32_t)needed;
     q->n_l2 = (unsigned)MB_MIN((uint64_t)QCOW2_L2_SLOTS,
                                MB_MAX((uint64_t)QCOW2_L2_MIN, QCOW2_L2_MEMORY / q->cluster_size));
@@ -60,7 +75,8 @@ qcow2_tables_free(struct qcow2 *q)
     for (unsigned i = 0; q->l2 && i < q->n_l2; i++)
         free(q->l2[i].words);
     free(q->l2);
-    free(q->slot_of);
+    if (q->slot_of)
+        munmap(q->slot_of, MAX_L1_ENTRIES * sizeof(*q->slot_of));
     free(q->l1);
 }
 

@@ -46,6 +46,9 @@ static struct {
     unsigned n_writes, began, ended;
 } flushes[ROUNDS + 1];
 static unsigned n_flushes;
+static unsigned units = UNITS;          /* that the disk has now */
+static unsigned grown_at;               /* round in which it becomes twice as large; 0: it does not */
+static unsigned grow_began, grow_ended; /* in events; UINT32_MAX: not yet */
 static uint8_t initial[DISK];
 struct op {
     struct bt_io io;
@@ -56,7 +59,7 @@ struct op {
 static void
 start_op(struct bt *t, struct bk_image *image, struct op *op, const bool *busy, uint8_t *buf)
 {
-    unsigned n = pick(4) ? 1 + pick(3) : 1 + pick(40), unit = pick(UNITS - n + 1), kind = pick(10);
+    unsigned n = pick(4) ? 1 + pick(3) : 1 + pick(40), unit = pick(units - n + 1), kind = pick(10);
     struct bk_io *io = &op->io.io;
 
     while (n > 0 && busy[unit + n - 1])
@@ -173,6 +176,21 @@ next_life(struct bk_image *image, const char *path)
 }
 
 static unsigned
+grow(struct bk_image *image)
+{
+    struct bk_err err;
+
+    grow_began = n_events;
+    if (image->ops->grow(image, DISK, &err) < 0) {
+        tap_diag("%s", err.text);
+        return 1;
+    }
+    grow_ended = n_events;
+    units = UNITS;
+    return 0;
+}
+
+static unsigned
 run_workload(struct bk_image **image, const char *path, enum mode mode)
 {
     unsigned bad = 0;
@@ -181,12 +199,16 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
     if (bt_open(&t, BK_ENGINE_THREADS, *image) < 0)
         abort();
     n_events = n_writes = n_flushes = 0;
+    grow_began = grow_ended = UINT32_MAX;
+    units = grown_at ? UNITS / 2 : UNITS;
     recorded_fd = (*image)->files[0]->fd;
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct bt_io b = {.io = {.len = 0}};
 
         if (mode == JOURNAL && i % LIFE == LIFE - 1 && !(*image = next_life(*image, path)))
             return 1;
+        if (grown_at && i == grown_at)
+            bad += grow(*image);
         bad += run_round(&t, *image);
         if (pick(3))
             continue;
@@ -226,6 +248,14 @@ allowed(const uint8_t *sector, unsigned unit, unsigned within, unsigned c)
     return initially;
 }
 
+static bool
+has_right_size(uint64_t size, unsigned c)
+{
+    if (!grown_at || c >= grow_ended)
+        return size == DISK;
+    return size == DISK / 2 || (size == DISK && c > grow_began);
+}
+
 static unsigned
 wrong_sectors(const char *path, unsigned c)
 {
@@ -239,9 +269,13 @@ wrong_sectors(const char *path, unsigned c)
         tap_diag("%s", err.text);
         return UNITS;
     }
-    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0 || bt_rw(&t, image, false, 0, buf, DISK, DISK) != 0)
+    if (!has_right_size(image->size, c)) {
+        tap_diag("event %u: %llu bytes", c, (unsigned long long)image->size);
         wrong = UNITS;
-    for (unsigned u = 0; u < UNITS; u++) {
+    }
+    if (bt_open(&t, BK_ENGINE_THREADS, image) < 0 || bt_rw(&t, image, false, 0, buf, image->size, image->size) != 0)
+        wrong = UNITS;
+    for (unsigned u = 0; u < image->size / UNIT; u++) {
         for (unsigned s = 0; s < UNIT; s += 512) {
             if (wrong < 3 && !allowed(buf + u * UNIT + s, u, s, c)) {
                 tap_diag("event %u: unit %u has %llu", c, u,
@@ -311,6 +345,23 @@ scenario(const char *name, enum mode mode, const char *commands)
     free(durable.data);
 }
 
+/* The same with a disk that becomes larger in the middle of it, in each mode. */
+static void
+growing(const char *name, unsigned round, const char *commands)
+{
+    static const char *const modes[] = {[LAZY] = "", [EAGER] = ", eager", [JOURNAL] = ", journal"};
+
+    grown_at = round;
+    for (enum mode mode = LAZY; mode <= JOURNAL; mode++) {
+        char whole[200];
+
+        snprintf(whole, sizeof(whole), "growing, %s%s", name, modes[mode]);
+        memset(initial, 0, sizeof(initial));
+        scenario(whole, mode, commands);
+    }
+    grown_at = 0;
+}
+
 /* A flush that comes between the data of a new grain and its entry does not cover the entry: the next one must. */
 static void
 flush_amid_allocation(void)
@@ -374,6 +425,11 @@ main(void)
     scenario("with a snapshot, journal", JOURNAL,
              "qemu-img create -f qcow2 -o cluster_size=8k image 4M && "
              "qemu-io -c 'write -P 1 0 3M' image && qemu-img snapshot -c s image");
+    growing("only the size", 20, "qemu-img create -f qcow2 image 2M");
+    growing("L1 with counts of its own", 35, "qemu-img create -f qcow2 -o cluster_size=512,refcount_bits=64 image 2M");
+    growing("with a snapshot", 13,
+            "qemu-img create -f qcow2 -o cluster_size=1k image 2M && "
+            "qemu-io -c 'write -P 1 0 1M' image && qemu-img snapshot -c s image");
     format = "vmdk";
     scenario("VMDK, empty", LAZY, "qemu-img create -f vmdk image 4M");
     scenario("VMDK, half written", LAZY,
