@@ -7,12 +7,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "mb-log.h"
 
 #include "bk-dev.h"
 #include "bk-pool.h"
+#include "bk-resize.h"
 
 #define BIT(n) (UINT64_C(1) << (n))
 
@@ -96,29 +94,11 @@ process(void *opaque, struct vh_queue *q)
         bk_queue_process(vh_queue_data(q));
 }
 
-/* 5.2.5: the driver is told of a larger disk.  A smaller one is not taken: the guest may have data there. */
+/* 5.2.5: the driver is told of a larger disk. */
 static bool
 reload(void *opaque)
 {
-    struct bk_dev *dev = opaque;
-    const char *path = dev->image->files[0]->path;
-    uint64_t old = atomic_load(&dev->size), size = old;
-    int rc = dev->image->ops->measure ? dev->image->ops->measure(dev->image, &size) : 0;
-
-    if (rc < 0)
-        mb_warn("\"%s\": cannot get the size: %s", path, strerror(-rc));
-    else if (!dev->image->ops->measure)
-        mb_warn("\"%s\": a %s image cannot grow while it is served: stop, and use qemu-img resize", path,
-                dev->image->ops->format);
-    else if (size < old)
-        mb_warn("\"%s\" became smaller, %llu instead of %llu bytes; the disk stays as it is", path,
-                (unsigned long long)size, (unsigned long long)old);
-    else if (size > old)
-        mb_info("\"%s\" has %llu bytes now", path, (unsigned long long)size);
-    if (rc < 0 || size <= old)
-        return false;
-    atomic_store(&dev->size, size);
-    return true;
+    return bk_resize_reload(opaque);
 }
 
 static void

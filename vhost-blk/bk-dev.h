@@ -2,7 +2,7 @@
 /*
  * The disk as the driver sees it: one image, its identity and settings, one
  * engine per queue, and the vhost-user device operations.  A map by file:
- * bk-dev.c life and callbacks, bk-config.c configuration space, bk-queue.c
+ * bk-dev.c life and callbacks, bk-resize.c larger ones, bk-config.c configuration space, bk-queue.c
  * the loop of one queue, bk-req.c and bk-dispatch.c one request.
  */
 #ifndef BK_DEV_H
@@ -35,6 +35,7 @@ struct bk_dev_settings {
     enum bk_engine_kind engine;
     uint32_t poll_max_ns;             /* longest time a queue's thread looks for work before it sleeps */
     unsigned max_threads;             /* of the pool */
+    int resize_fd;                    /* see bk-resize.h; -1: none */
 };
 
 /* What of the device outlives the process, in the in-flight region. */

@@ -14,6 +14,7 @@
 #include "bk-confine.h"
 #include "bk-dev.h"
 #include "bk-options.h"
+#include "bk-resize.h"
 #include "vh-main.h"
 
 static void
@@ -36,6 +37,18 @@ print_confinement(const struct mb_confine_report *report)
 }
 
 static int
+grow(struct bk_dev *dev, const char *size)
+{
+    struct bk_err err;
+
+    if (bk_resize(dev, size, &err) < 0) {
+        mb_error("%s", err.text);
+        return EXIT_FAILURE;
+    }
+    return printf("%llu\n", (unsigned long long)atomic_load(&dev->size)) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int
 serve(const struct bk_options *opts, struct bk_dev *dev)
 {
     struct mb_confine_report report;
@@ -44,20 +57,22 @@ serve(const struct bk_options *opts, struct bk_dev *dev)
     int listen_fd = -1, conn_fd = -1;
     int status;
 
-    if (!opts->print_confinement && vh_main_listen(&opts->common, &listen_fd, &conn_fd) < 0)
+    if (!opts->print_confinement && !opts->grow && vh_main_listen(&opts->common, &listen_fd, &conn_fd) < 0)
         return EXIT_FAILURE;
     vh = vh_dev_new(&dev->ops, dev);
     if (!vh) {
         mb_error("out of memory");
         return EXIT_FAILURE;
     }
-    if (bk_confine(dev, (int[]){listen_fd, conn_fd, opts->common.ready_fd}, 3, &report) != 0)
+    if (bk_confine(dev, (int[]){listen_fd, conn_fd, opts->common.ready_fd, opts->dev.resize_fd}, 4, &report) != 0)
         tell_confinement(&report);
     if (opts->print_confinement) {
         status = print_confinement(&report);
     } else if (bk_image_begin(dev->image, &err) < 0) {
         mb_error("%s", err.text);
         status = EXIT_FAILURE;
+    } else if (opts->grow) {
+        status = grow(dev, opts->grow);
     } else {
         status = vh_main_serve(&opts->common, vh, listen_fd, conn_fd);
     }

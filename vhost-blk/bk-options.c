@@ -27,11 +27,13 @@ enum {
     OPT_ENGINE,
     OPT_FILE,
     OPT_FORMAT,
+    OPT_GROW,
     OPT_JOURNAL_FD,
     OPT_NUM_QUEUES,
     OPT_POLL_US,
     OPT_PRINT_CONFINEMENT,
     OPT_READ_ONLY,
+    OPT_RESIZE_FD,
     OPT_SECRET_FILE,
     OPT_SERIAL,
     OPT_THREADS,
@@ -46,11 +48,13 @@ static const struct option long_options[] = {
     {"engine", required_argument, NULL, OPT_ENGINE},
     {"file", required_argument, NULL, OPT_FILE},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"grow", required_argument, NULL, OPT_GROW},
     {"journal-fd", required_argument, NULL, OPT_JOURNAL_FD},
     {"num-queues", required_argument, NULL, OPT_NUM_QUEUES},
     {"poll-us", required_argument, NULL, OPT_POLL_US},
     {"print-confinement", no_argument, NULL, OPT_PRINT_CONFINEMENT},
     {"read-only", no_argument, NULL, OPT_READ_ONLY},
+    {"resize-fd", required_argument, NULL, OPT_RESIZE_FD},
     {"secret-file", required_argument, NULL, OPT_SECRET_FILE},
     {"serial", required_argument, NULL, OPT_SERIAL},
     {"threads", required_argument, NULL, OPT_THREADS},
@@ -77,6 +81,8 @@ static const char *const help[] = {
     "  --threads=N           threads for blocking operations, 1 to 64 (default: 8)",
     "  --poll-us=N           look for the next request for up to N microseconds before sleeping,",
     "                        0 to 1000 (default: 50)",
+    "  --resize-fd=N         at SIGHUP read from this socket how large the disk is to be",
+    "  --grow=[+]BYTES       make the disk so large, or larger by so much, and exit",
     "  --print-confinement   confine the process, print what was applied as JSON, exit",
     NULL,
 };
@@ -178,6 +184,9 @@ set_option(void *opaque, int val, const char *arg)
         return add_file(o, arg);
     case OPT_FORMAT:
         return set_format(o, arg);
+    case OPT_GROW:
+        o->grow = arg;
+        return 0;
     case OPT_JOURNAL_FD:
         if (vh_main_number("journal-fd", arg, 0, INT32_MAX, &fd) < 0)
             return -1;
@@ -196,6 +205,11 @@ set_option(void *opaque, int val, const char *arg)
     case OPT_READ_ONLY:
         o->read_only = true;
         return 0;
+    case OPT_RESIZE_FD:
+        if (vh_main_number("resize-fd", arg, 0, INT32_MAX, &fd) < 0)
+            return -1;
+        o->dev.resize_fd = (int)fd;
+        return 0;
     case OPT_SECRET_FILE:
         o->secret_file = arg;
         return 0;
@@ -210,7 +224,9 @@ set_option(void *opaque, int val, const char *arg)
 static bool
 without_socket(void *opaque)
 {
-    return ((const struct bk_options *)opaque)->print_confinement;
+    const struct bk_options *o = opaque;
+
+    return o->print_confinement || o->grow;
 }
 
 static int
@@ -240,6 +256,10 @@ check(const struct bk_options *o)
         mb_error("--journal-fd is for --format=qcow2 without --read-only");
         return -1;
     }
+    if ((o->grow || o->dev.resize_fd >= 0) && (o->concat || o->read_only)) {
+        mb_error("--grow and --resize-fd are for --blk-file without --read-only");
+        return -1;
+    }
     if (!o->concat && !o->blk_file) {
         mb_error("nothing to serve: give --blk-file, or --concat and --file");
         return -1;
@@ -262,7 +282,7 @@ bk_options_parse(int argc, char **argv, struct bk_options *opts)
     int rc;
 
     memset(opts, 0, sizeof(*opts));
-    opts->journal_fd = -1;
+    opts->journal_fd = opts->dev.resize_fd = -1;
     opts->dev.num_queues = 1;
     opts->dev.discard = true;
     opts->dev.poll_max_ns = 50000;

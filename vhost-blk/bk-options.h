@@ -25,6 +25,7 @@ struct bk_options {
     bool read_only;
     int journal_fd;                   /* -1: none */
     bool print_confinement;
+    const char *grow;                 /* make the disk so large and leave; NULL: serve it */
     struct bk_dev_settings dev;
     struct vh_main_options common;
 };

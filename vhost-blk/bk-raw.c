@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "mb-overflow.h"
@@ -67,6 +68,23 @@ raw_measure(struct bk_image *image, uint64_t *size)
     return mb_round_up((uint64_t)end, BK_SECTOR, size) ? 0 : -EFBIG;
 }
 
+static int
+raw_grow(struct bk_image *image, uint64_t size, struct bk_err *err)
+{
+    struct bk_file *f = raw_file(image);
+    uint64_t now = 0;
+    int rc = raw_measure(image, &now);
+
+    if (rc == 0 && f->is_block)
+        return bk_fail(err, -ENOTSUP, "\"%s\" is a block device: make that larger", f->path);
+    if (rc == 0 && size > now && ftruncate(f->fd, (off_t)size) < 0)
+        rc = -errno;
+    bk_file_dirtied(f);
+    if (rc == 0)
+        rc = bk_file_sync(f);
+    return rc < 0 ? bk_fail(err, rc, "\"%s\" cannot become larger: %s", f->path, strerror(-rc)) : 0;
+}
+
 static void
 raw_close(struct bk_image *image)
 {
@@ -84,6 +102,7 @@ static const struct bk_image_ops raw_ops = {
     .discard = raw_discard,
     .zero = raw_zero,
     .measure = raw_measure,
+    .grow = raw_grow,
     .close = raw_close,
 };
 
