@@ -3,7 +3,8 @@
  * File systems that are as large as their disks.  The host makes the file behind
  * a disk larger; here the kernel is asked to make the ext4 on it larger too,
  * mounted as it is: when it is mounted, and when a uevent tells that a disk has
- * another size.  The kernel of the guest does it, so nobody on the host reads a
+ * another size.  The file system of a user's own image is left as it is until
+ * its disk grows: what is behind it may be somebody's.  The kernel of the guest does it, so nobody on the host reads a
  * file system that the guest wrote.
  */
 #include <config.h>
@@ -158,6 +159,17 @@ grow_disk(const struct ag_grow *g, const char *serial)
         ag_grow_mounted(serial, device, found);
 }
 
+/* 0: there is none such, or it cannot be asked. */
+static uint64_t
+disk_size(const char *serial)
+{
+    char device[64];
+    uint64_t bytes;
+    mb_autofd int fd = ag_dev_find_disk(serial, device) < 0 ? -1 : open(device, O_RDONLY | O_CLOEXEC);
+
+    return fd >= 0 && ioctl(fd, BLKGETSIZE64, &bytes) == 0 ? bytes : 0;
+}
+
 static void
 start_child(struct ag_grow *g)
 {
@@ -166,8 +178,10 @@ start_child(struct ag_grow *g)
         return;
     g->child = fork();
     if (g->child == 0) {
-        for (char **serial = g->serials; *serial; serial++)
-            grow_disk(g, *serial);
+        for (unsigned i = 0; g->serials[i]; i++) {
+            if (g->above[i] == 0 || disk_size(g->serials[i]) > g->above[i])
+                grow_disk(g, g->serials[i]);
+        }
         _exit(0);
     }
 }
@@ -226,27 +240,36 @@ on_event(struct ag_watch *w, uint32_t events MB_UNUSED)
         start_child(g);
 }
 
+/* own: a disk of the host's making, whose file system has all of it; others get more when the disk does. */
+static int
+add_serial(struct ag_grow *g, unsigned n, const char *serial, bool own)
+{
+    g->serials[n] = strdup(serial);
+    g->above[n] = own ? 0 : disk_size(serial);
+    return g->serials[n] ? 0 : -ENOMEM;
+}
+
 static int
 list_serials(struct ag_grow *g, const struct mp_boot *boot)
 {
     unsigned n = 0;
+    int r = 0;
 
     g->serials = calloc(boot->n_mounts + 2, sizeof(*g->serials));
-    if (!g->serials)
+    g->above = calloc(boot->n_mounts + 2, sizeof(*g->above));
+    if (!g->serials || !g->above)
         return -ENOMEM;
     if (boot->root_kind == MP_ROOT_OVERLAY)
-        g->serials[n++] = strdup(UPPER_SERIAL);
-    for (unsigned i = 0; i < boot->n_mounts; i++) {
+        r = add_serial(g, n++, UPPER_SERIAL, true);
+    else if (boot->root_kind == MP_ROOT_DISK)
+        r = add_serial(g, n++, boot->root_source, false);
+    for (unsigned i = 0; i < boot->n_mounts && r == 0; i++) {
         const struct mp_mount *m = &boot->mounts[i];
 
-        if (m->kind == MP_MOUNT_DISK && m->flags & MP_MOUNT_GROW)
-            g->serials[n++] = strdup(m->source);
+        if (m->kind == MP_MOUNT_DISK && m->flags & (MP_MOUNT_GROW | MP_MOUNT_FOLLOW))
+            r = add_serial(g, n++, m->source, m->flags & MP_MOUNT_GROW);
     }
-    for (unsigned i = 0; i < n; i++) {
-        if (!g->serials[i])
-            return -ENOMEM;
-    }
-    return 0;
+    return r;
 }
 
 int
@@ -269,4 +292,6 @@ ag_grow_clear(struct ag_grow *g, struct ag_loop *l)
         ag_watch_close(l, &g->events);
     mp_strv_free(g->serials);
     g->serials = NULL;
+    free(g->above);
+    g->above = NULL;
 }

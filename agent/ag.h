@@ -382,7 +382,8 @@ int ag_power_start(struct ag_power *p, struct ag_loop *l) MB_MUST_CHECK;
 
 struct ag_grow {
     struct ag_watch events;     /* uevents */
-    char **serials;             /* of the disks whose file systems follow, NULL-terminated */
+    char **serials;             /* of the disks whose file systems follow, NULL-terminated, */
+    uint64_t *above;            /* if they are larger than so many bytes; 0: in any case */
     const int *proc_fd, *upper_fd; /* as in struct ag_defaults and struct ag_root */
     pid_t child;                /* at work, 0 = none */
     bool again;                 /* there is more to do when it has ended */
@@ -390,8 +391,8 @@ struct ag_grow {
 /* Make the ext4 on the whole disk device, mounted as mount_fd, as large as the disk. Nothing happens to other file
  * systems, nor to one that has that size. What goes wrong is told on the console. */
 void ag_grow_mounted(const char *serial, const char *device, int mount_fd);
-/* Do that from now on when the disk of a mount with MP_MOUNT_GROW, or the writable layer, becomes larger. Takes events,
- * uevents as of ag_dev_events(). */
+/* Do that from now on when the disk of a mount with MP_MOUNT_GROW or MP_MOUNT_FOLLOW, the writable layer or a root disk
+ * becomes larger. Takes events, uevents as of ag_dev_events(). */
 int ag_grow_start(struct ag_grow *g, struct ag_loop *l, int events, const struct mp_boot *boot) MB_MUST_CHECK;
 bool ag_grow_reaped(struct ag_grow *g, pid_t pid);
 void ag_grow_clear(struct ag_grow *g, struct ag_loop *l);

@@ -96,6 +96,26 @@ msb volume ls -q
 is "and nothing is left of these" "$(grep -c other <<<"$out")" 0
 msb volume rm -q db
 
+if command -v qemu-img >/dev/null; then
+    image=$work/disk.qcow2
+    qemu-img create -q -f qcow2 "$image" 16M
+    msb volume resize "$image" +16M
+    is "a disk image of one's own can become larger, by one size" "$status$out" "0$image"
+    msb volume resize -q "$image" 48M
+    is "or to one" "$status$(qemu-img info --output=json "$image" | grep -o '"virtual-size": 50331648')" '0"virtual-size": 50331648'
+    msb volume resize "$image" 16M
+    is "not smaller" "$status" 1
+    like "which it says without more ado" "$err" "^error: \"[^\"]*\" has 50331648 bytes and cannot become smaller$"
+    qemu-img create -q -f vmdk "$work/disk.vmdk" 16M
+    msb volume resize "$work/disk.vmdk" 32M
+    like "a VMDK cannot, and the error says what can" "$err" "format vmdk cannot grow: make it qcow2 with qemu-img convert"
+fi
+truncate -s 1M "$work/disk.raw"
+msb volume resize "$work/disk.raw" 2M
+is "a raw one can" "$status$(stat -c %s "$work/disk.raw")" 02097152
+msb volume resize "$work/none.raw" 2M
+like "one that is not there is named" "$err" "none.raw.*No such file"
+
 # A directory without metadata, made by other means.
 mkdir "$MSB_HOME/volumes/found"
 msb volume ls

@@ -27,6 +27,9 @@ gboolean msb_client_stop(MsbClient *client, guint grace_ms, gboolean force, int 
 /* The file of the disk with this id in the sandbox's plan has another size now. */
 gboolean msb_client_disk_changed(MsbClient *client, const char *id, GError **error);
 
+/* The disk with this id is to become larger: size in digits, with a plus sign before them so many bytes more. */
+gboolean msb_client_disk_grow(MsbClient *client, const char *id, const char *size, GError **error);
+
 /* ---- between msb-client.c and msb-exec.c ---- */
 
 /* Takes a session number for exec; NULL-safe against a closed connection (FALSE with error). */

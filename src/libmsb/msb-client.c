@@ -23,6 +23,7 @@
 
 /* A supervisor never blocks: one that does not answer for so long is stuck or stopped. */
 #define ANSWER_TIMEOUT_MS 30000
+#define GROW_TIMEOUT_MS 60000 /* a large table may have to be written, and flushed */
 
 struct _MsbClient {
     gatomicrefcount refs;
@@ -337,19 +338,34 @@ msb_client_stop(MsbClient *client, guint grace_ms, gboolean force, int timeout_m
     return TRUE;
 }
 
-gboolean
-msb_client_disk_changed(MsbClient *client, const char *id, GError **error)
+/* A message about a disk; size may be NULL. */
+static gboolean
+tell_of_disk(MsbClient *client, guint16 type, const char *id, const char *size, int timeout_ms, GError **error)
 {
     g_auto(MsbEnc) e = { 0 };
     g_autoptr(GBytes) answer = NULL;
 
-    mp_enc_begin(&e, MP_CTL_DISK_CHANGED, 0, 0);
+    mp_enc_begin(&e, type, 0, 0);
     mp_put_str(&e, id);
+    if (size)
+        mp_put_str(&e, size);
     if (mp_enc_end(&e) < 0)
         return msb_error_set_errno(error, ENOMEM, "cannot tell of the disk's new size");
     msb_link_send(client->link, &e);
-    answer = await(client, MP_CTL_OK, ANSWER_TIMEOUT_MS, error);
+    answer = await(client, MP_CTL_OK, timeout_ms, error);
     return answer != NULL;
+}
+
+gboolean
+msb_client_disk_changed(MsbClient *client, const char *id, GError **error)
+{
+    return tell_of_disk(client, MP_CTL_DISK_CHANGED, id, NULL, ANSWER_TIMEOUT_MS, error);
+}
+
+gboolean
+msb_client_disk_grow(MsbClient *client, const char *id, const char *size, GError **error)
+{
+    return tell_of_disk(client, MP_CTL_DISK_GROW, id, size, GROW_TIMEOUT_MS, error);
 }
 
 void

@@ -46,7 +46,8 @@ mount_flags(const MsbMount *m)
     return (m->readonly ? MP_MOUNT_RO : 0u) | (m->noexec ? MP_MOUNT_NOEXEC : 0u) |
            (m->nosuid ? MP_MOUNT_NOSUID : 0u) | (m->nodev ? MP_MOUNT_NODEV : 0u) |
            (m->kind == MSB_MOUNT_FILE ? MP_MOUNT_FILE : 0u) |
-           (m->kind == MSB_MOUNT_NAMED && m->volume_is_disk && !m->readonly ? MP_MOUNT_GROW : 0u);
+           (m->kind == MSB_MOUNT_NAMED && m->volume_is_disk && !m->readonly ? MP_MOUNT_GROW : 0u) |
+           (m->kind == MSB_MOUNT_DISK && !m->readonly ? MP_MOUNT_FOLLOW : 0u);
 }
 
 static gboolean

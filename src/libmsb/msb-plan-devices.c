@@ -115,6 +115,7 @@ add_disk(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *path
     GPtrArray *argv = begin_argv(in->vhost_blk, device);
     const char *as = msb_disk_format(o->format, path);
 
+    device->can_grow = !o->readonly;
     device->journal = !o->readonly && !o->secret_file && strcmp(as, "qcow2") == 0;
     take_arg(argv, g_strconcat("--blk-file=", path, NULL));
     take_arg(argv, g_strconcat("--format=", as, NULL));

@@ -26,6 +26,7 @@ typedef struct {
     char *socket;      /* vhost-user socket, in the run directory */
     char **argv;       /* back-end program and its arguments, --socket-path included */
     gboolean readonly;
+    gboolean can_grow; /* the back-end makes the disk larger when it is asked to, as --resize-fd */
     gboolean journal;  /* the back-end wants a memory file that outlives it, as --journal-fd */
     guint queues;
 } MsbDevice;

@@ -164,6 +164,8 @@ grow_root(MsbSandbox *sandbox, gboolean add, guint64 size, GError **error)
 gboolean
 msb_sandbox_resize_root(MsbSandbox *sandbox, gboolean add, guint64 size, GError **error)
 {
+    if (msb_config_get_root_kind(sandbox->config) == MSB_ROOT_DISK)
+        return msb_disk_image_resize(sandbox->home, msb_config_get_image(sandbox->config), add, size, error);
     if (msb_config_get_root_kind(sandbox->config) != MSB_ROOT_IMAGE)
         return msb_error_set(error, MSB_ERROR_INVALID,
                              "the root of sandbox '%s' is '%s' itself, without a writable disk over it", sandbox->name,

@@ -44,6 +44,11 @@ char **msb_volume_dup_users(MsbHome *home, const char *name, GError **error);
  * directory, or would become smaller or too large. Works on the thread-default main context, see MsbClient. */
 gboolean msb_volume_resize(MsbHome *home, const char *name, gboolean add, guint64 size, GError **error);
 
+/* The same with a disk image of the user's own, raw or qcow2: its format is what a sandbox says that mounts it, or its
+ * name's extension.  A sandbox that writes it makes it larger and sees it at once; an ext4 that is on the whole disk
+ * then grows with it.  FAILED says what is in the way. */
+gboolean msb_disk_image_resize(MsbHome *home, const char *path, gboolean add, guint64 size, GError **error);
+
 /* Remove it with all that is in it. IN_USE names the sandboxes that name it, also stopped ones. */
 gboolean msb_volume_remove(MsbHome *home, const char *name, GError **error);
 

@@ -83,6 +83,14 @@ static const CmdCommand volume_create = {
     .run = run_create,
 };
 
+/* A slash makes it a file, as in -v. */
+static gboolean
+resize(MsbHome *home, const char *name, gboolean add, guint64 size, GError **error)
+{
+    return strchr(name, '/') ? msb_disk_image_resize(home, name, add, size, error)
+                             : msb_volume_resize(home, name, add, size, error);
+}
+
 static int
 run_resize(const CmdArgs *args)
 {
@@ -98,7 +106,7 @@ run_resize(const CmdArgs *args)
     home = cmd_open_home();
     if (!home)
         return CMD_EXIT_FAILURE;
-    if (!msb_volume_resize(home, args->operands[0], *text == '+', size, &error))
+    if (!resize(home, args->operands[0], *text == '+', size, &error))
         return cmd_fail(error);
     if (!arg_quiet)
         puts(args->operands[0]);
@@ -107,10 +115,11 @@ run_resize(const CmdArgs *args)
 
 static const CmdCommand volume_resize = {
     .name = "resize",
-    .synopsis = N_("[OPTION…] NAME [+]SIZE"),
+    .synopsis = N_("[OPTION…] NAME|IMAGE [+]SIZE"),
     .summary = N_("Make a disk volume larger"),
     .details = N_("To SIZE, or with a + by SIZE. A running sandbox that has the volume sees it at once, and its file "
-                  "system grows with it; otherwise that grows when a sandbox mounts the volume next."),
+                  "system grows with it; otherwise that grows when a sandbox mounts the volume next. With a slash in "
+                  "it, it is the file of a disk image, raw or qcow2."),
     .options = {quiet_options},
     .operands = (const CmdValue[]){CMD_VALUE_VOLUME, CMD_VALUE_ANY, CMD_VALUE_END},
     .min_operands = 2,

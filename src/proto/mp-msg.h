@@ -73,6 +73,8 @@ enum mp_type {
     MP_CTL_WAIT_READY = 74,/* answered by CTL_WELCOME once the state is running or failed */
     MP_CTL_WORKLOAD = 75,  /* on a session: the sandbox is to end when this command ends; not answered */
     MP_CTL_DISK_CHANGED = 76, /* str id of a device: the size of its file is another one; CTL_OK or CTL_ERROR */
+    MP_CTL_DISK_GROW = 77, /* str id of a device, str size in digits, "+" before them for so many bytes more; CTL_OK
+                            * when it has that, or CTL_ERROR */
 };
 
 enum mp_shutdown { MP_SHUTDOWN_POWEROFF = 0, MP_SHUTDOWN_REBOOT = 1 };
@@ -90,6 +92,7 @@ enum mp_mount_flags {
     MP_MOUNT_RO = 1, MP_MOUNT_NOEXEC = 2, MP_MOUNT_NOSUID = 4, MP_MOUNT_NODEV = 8,
     MP_MOUNT_FILE = 16,    /* virtiofs root with a single file: bind that file on target */
     MP_MOUNT_GROW = 32,    /* disk: the file system is to be as large as the disk, also when that grows */
+    MP_MOUNT_FOLLOW = 64,  /* disk: the file system is to be as large as the disk when that grows, not before */
 };
 
 struct mp_mount {

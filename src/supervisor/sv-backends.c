@@ -23,9 +23,11 @@
 #include "msb-process.h"
 #include "sv-backends.h"
 #include "sv-log.h"
+#include "sv-resize.h"
 
 #define READY_FD 3
 #define JOURNAL_FD 4
+#define RESIZE_FD 5
 #define LINE_MAX_BYTES 4096u
 /* Reads per turn: together twice what a pipe holds, so that the last words of one that ended are read to the end. */
 #define LOG_READS 32u
@@ -39,6 +41,7 @@ typedef struct {
     int log_fd;
     guint pid_source, ready_source, log_source;
     int journal_fd;             /* kept for the next one when it dies; -1 = none */
+    SvResize *resize;           /* NULL: a disk that is not written */
     gboolean ready;
     gboolean reload;            /* SIGHUP is due when it is ready */
     GString *line;              /* of its standard error, not complete yet */
@@ -193,6 +196,8 @@ build_argv(const MsbDevice *device)
         g_strv_builder_add(builder, "--reconnect");
     if (device->journal)
         g_strv_builder_add(builder, "--journal-fd=" MB_STRINGIFY(JOURNAL_FD));
+    if (device->can_grow)
+        g_strv_builder_add(builder, "--resize-fd=" MB_STRINGIFY(RESIZE_FD));
     return g_strv_builder_end(builder);
 }
 
@@ -228,19 +233,24 @@ start(Backend *b, GError **error)
     MsbSpawn spawn = MSB_SPAWN_INIT;
     mb_autofd int ready_end = -1;
     mb_autofd int log_end = -1;
-    MsbFdMap map[] = { { -1, READY_FD }, { -1, JOURNAL_FD } };
+    mb_autofd int resize_end = -1;
+    MsbFdMap map[3];
+    guint n = 0;
 
     b->ready = FALSE;
     if (!make_pipe(&b->ready_fd, &ready_end, error) || !make_pipe(&b->log_fd, &log_end, error) ||
-        !make_journal(b, error))
+        !make_journal(b, error) || (b->resize && (resize_end = sv_resize_open(b->resize, error)) < 0))
         return FALSE;
-    map[0].source = ready_end;
-    map[1].source = b->journal_fd;
+    map[n++] = (MsbFdMap){ ready_end, READY_FD };
+    if (b->device->journal)
+        map[n++] = (MsbFdMap){ b->journal_fd, JOURNAL_FD };
+    if (b->resize)
+        map[n++] = (MsbFdMap){ resize_end, RESIZE_FD };
     spawn.argv = (const char *const *)argv;
     spawn.stdout_fd = log_end;
     spawn.stderr_fd = log_end;
     spawn.fds = map;
-    spawn.n_fds = b->device->journal ? 2 : 1;
+    spawn.n_fds = n;
     spawn.death_signal = SIGKILL;
     if (!msb_process_spawn(&spawn, &b->pid, &b->pidfd, error)) {
         b->pid = 0;
@@ -328,6 +338,8 @@ forget_child(Backend *b)
     /* What it said last may still be unread. */
     read_ready(b);
     close_ready(b);
+    if (b->resize)
+        sv_resize_lost(b->resize);
     if (b->log_fd >= 0 && !read_log(b))
         take_line(b);
     close_log(b);
@@ -423,6 +435,22 @@ sv_backends_reload(SvBackends *all, const char *id)
     return FALSE;
 }
 
+int
+sv_backends_grow(SvBackends *all, const char *id, const char *size)
+{
+    for (guint i = 0; i < all->list->len; i++) {
+        Backend *b = g_ptr_array_index(all->list, i);
+
+        if (!b->resize || strcmp(b->device->id, id) != 0)
+            continue;
+        if (!b->ready || !b->pid || !sv_resize_ask(b->resize, size))
+            return -EBUSY;
+        kill(b->pid, SIGHUP);
+        return 0;
+    }
+    return -ENODEV;
+}
+
 /* ---- life ---------------------------------------------------------------------------------------------- */
 
 static void
@@ -436,6 +464,7 @@ backend_free(gpointer data)
         (void)msb_process_reap(b->pid, b->pidfd, -1, &status, NULL);
     }
     forget_child(b);
+    sv_resize_free(b->resize);
     mb_close(b->journal_fd);
     g_string_free(b->line, TRUE);
     g_free(b->last_line);
@@ -456,6 +485,8 @@ sv_backends_new(const MsbPlan *plan, const SvBackendsFuncs *funcs, gpointer data
         b->all = all;
         b->device = g_ptr_array_index(plan->devices, i);
         b->pidfd = b->ready_fd = b->log_fd = b->journal_fd = -1;
+        if (b->device->can_grow)
+            b->resize = sv_resize_new(b->device->id, funcs->resized, data);
         b->line = g_string_new(NULL);
         b->limit = (struct mb_ratelimit)MB_RATELIMIT_INIT(200, 10000);
         g_ptr_array_add(all->list, b);

@@ -32,6 +32,8 @@ typedef struct {
     void (*failed)(const GError *error, gboolean left, gpointer data);
     /* After sv_backends_stop(): all have ended and are reaped. */
     void (*stopped)(gpointer data);
+    /* What sv_backends_grow() asked for has ended, see SvResizeDone. May be NULL. */
+    void (*resized)(const char *id, const char *reason, gpointer data);
 } SvBackendsFuncs;
 
 /* plan is borrowed and outlives it.  Callbacks come from the main loop.  Main thread only: the back-ends die
@@ -43,6 +45,9 @@ void sv_backends_stop(SvBackends *backends);
 /* The disk with this id has to look at the size of its file again, now or as soon as its back-end is ready.
  * FALSE: there is none. */
 gboolean sv_backends_reload(SvBackends *backends, const char *id);
+/* The back-end of the disk with this id is to make it larger: size as of sv_resize_ask(). 0, resized() follows;
+ * -ENODEV: there is none, or it is only read; -EBUSY: it is being started, or made larger already. */
+int sv_backends_grow(SvBackends *backends, const char *id, const char *size);
 /* Those still there are killed. */
 void sv_backends_free(SvBackends *backends);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(SvBackends, sv_backends_free)

@@ -308,10 +308,18 @@ make_plan(SvRun *run, GError **error)
     return run->plan != NULL;
 }
 
+static void
+backends_resized(const char *id, const char *reason, gpointer data)
+{
+    SvRun *run = data;
+
+    sv_relay_disk_resized(run->relay, id, reason);
+}
+
 static gboolean
 start_backends(SvRun *run, GError **error)
 {
-    static const SvBackendsFuncs funcs = { backends_ready, backends_failed, backends_stopped };
+    static const SvBackendsFuncs funcs = { backends_ready, backends_failed, backends_stopped, backends_resized };
 
     run->t_backends = g_get_monotonic_time();
     run->backends = sv_backends_new(run->plan, &funcs, run);

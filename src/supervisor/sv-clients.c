@@ -41,8 +41,8 @@ sv_client_send_error(SvClient *client, guint32 number, int errnum, const char *f
         msb_link_send(client->link, &e);
 }
 
-static void
-send_ok(SvClient *client, guint32 number, guint32 value, gboolean with_value)
+void
+sv_client_send_ok(SvClient *client, guint32 number, guint32 value, gboolean with_value)
 {
     g_auto(SvEnc) e = { 0 };
 
@@ -147,28 +147,8 @@ handle_stop(SvClient *client, const guint8 *p, gsize n, GError **error)
     force = mp_get_u8(&d) != 0;
     if (mp_dec_end(&d) < 0)
         return msb_error_set(error, MSB_ERROR_CORRUPT, "a stop request that cannot be decoded");
-    send_ok(client, 0, 0, FALSE);
+    sv_client_send_ok(client, 0, 0, FALSE);
     client->relay->funcs->stop(grace, force, client->relay->data);
-    return TRUE;
-}
-
-static gboolean
-handle_disk_changed(SvClient *client, const guint8 *p, gsize n, GError **error)
-{
-    const SvRelay *relay = client->relay;
-    mb_autofree char *id = NULL;
-    struct mp_dec d;
-
-    mp_dec_init(&d, p, n);
-    id = mp_get_str(&d);
-    if (mp_dec_end(&d) < 0)
-        return msb_error_set(error, MSB_ERROR_CORRUPT, "the name of a disk that cannot be decoded");
-    if (relay->state != MP_CTL_RUNNING)
-        sv_client_send_error(client, 0, ESHUTDOWN, "it is not running");
-    else if (!relay->funcs->disk_changed || !relay->funcs->disk_changed(id, relay->data))
-        sv_client_send_error(client, 0, ENODEV, "it has no disk '%s'", id);
-    else
-        send_ok(client, 0, 0, FALSE);
     return TRUE;
 }
 
@@ -187,7 +167,9 @@ handle_connection_frame(SvClient *client, const struct mp_header *h, const guint
     case MP_CTL_STOP:
         return handle_stop(client, payload, h->length, error);
     case MP_CTL_DISK_CHANGED:
-        return handle_disk_changed(client, payload, h->length, error);
+        return sv_client_disk_changed(client, payload, h->length, error);
+    case MP_CTL_DISK_GROW:
+        return sv_client_disk_grow(client, payload, h->length, error);
     case MP_CTL_WAIT_READY:
         if (client->relay->state == MP_CTL_STARTING)
             client->wants_ready = TRUE;
@@ -227,7 +209,7 @@ detach(SvAttachment *attachment)
 
     session->kept = TRUE;
     sv_attachment_remove(attachment, FALSE);
-    send_ok(client, number, session->id, TRUE);
+    sv_client_send_ok(client, number, session->id, TRUE);
 }
 
 static void
@@ -341,6 +323,7 @@ sv_client_free(SvClient *client)
     g_ptr_array_remove_fast(relay->clients, client);
     g_hash_table_unref(client->attachments);
     msb_link_unref(client->link);
+    g_free(client->growing);
     g_free(client);
     sv_relay_check_quiet(relay);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The relay's own structures, shared by sv-relay.c, sv-session.c, sv-streams.c and sv-clients.c alone. */
+/* The relay's own structures, for its own files alone: relay, session, streams, clients, disks. */
 #ifndef SV_RELAY_PRIVATE_H
 #define SV_RELAY_PRIVATE_H
 
@@ -47,6 +47,7 @@ struct SvClient {
     GHashTable *attachments;     /* number -> SvAttachment, borrowed */
     gboolean greeted;
     gboolean wants_ready;
+    char *growing;               /* id of a disk that it waits for, or NULL */
 };
 
 struct SvRelay {
@@ -109,9 +110,15 @@ void sv_attachment_stdin_eof(SvAttachment *attachment);
 /* Credit a client for all of the input it sent. */
 void sv_attachment_return_stdin(SvAttachment *attachment);
 
+/* sv-disks.c: the messages of these names. FALSE: they break the protocol. */
+gboolean sv_client_disk_changed(SvClient *client, const guint8 *p, gsize n, GError **error);
+gboolean sv_client_disk_grow(SvClient *client, const guint8 *p, gsize n, GError **error);
+
 /* sv-clients.c */
 /* session 0: about the connection.  On a session it ends it. */
 void sv_client_send_error(SvClient *client, guint32 number, int errnum, const char *format, ...) G_GNUC_PRINTF(4, 5);
+/* MP_CTL_OK, with a value if there is one to it. */
+void sv_client_send_ok(SvClient *client, guint32 number, guint32 value, gboolean with_value);
 void sv_client_free(SvClient *client);
 void sv_clients_announce_state(SvRelay *relay);
 

@@ -58,6 +58,9 @@ typedef struct {
     void (*quiet)(gpointer data);
     /* The file of the disk with this id has another size.  FALSE: there is no such disk.  May be NULL. */
     gboolean (*disk_changed)(const char *id, gpointer data);
+    /* The disk with this id is to become larger, as sv_backends_grow().  0: sv_relay_disk_resized() follows.  May be
+     * NULL. */
+    int (*disk_grow)(const char *id, const char *size, gpointer data);
 } SvRelayFuncs;
 
 /* log: borrowed, outlives the relay. */
@@ -76,6 +79,9 @@ void sv_relay_add_client(SvRelay *relay, int fd);
 /* What clients are told.  message and timings (NULL-terminated, may be NULL) are copied. */
 void sv_relay_set_state(SvRelay *relay, enum mp_ctl_state state, const char *message,
                         const char *const *timings);
+
+/* What disk_grow() began has ended: reason NULL, the disk has that size; otherwise why it has not. */
+void sv_relay_disk_resized(SvRelay *relay, const char *id, const char *reason);
 
 /* The agent is ready: link is its channel (borrowed until sv_relay_end_sessions()). */
 void sv_relay_set_agent(SvRelay *relay, MsbLink *agent);

@@ -107,10 +107,19 @@ disk_changed(const char *id, gpointer data)
     return run->backends && sv_backends_reload(run->backends, id);
 }
 
+static int
+disk_grow(const char *id, const char *size, gpointer data)
+{
+    SvRun *run = data;
+
+    return run->backends ? sv_backends_grow(run->backends, id, size) : -ENODEV;
+}
+
 static gboolean
 open_control(SvRun *run, GError **error)
 {
-    static const SvRelayFuncs funcs = { client_stop, workload_ended, relay_quiet, disk_changed };
+    static const SvRelayFuncs funcs = { client_stop, workload_ended, relay_quiet, disk_changed,
+                                         disk_grow };
     g_autofree char *path = msb_run_control_socket(run->home, run->name);
 
     run->relay = sv_relay_new(run->exec_log, &funcs, run);

@@ -98,6 +98,21 @@ kill -KILL "$pid"
 within 30 sh -c "[ \"\$(msb exec -q 'disk$id' -- stat -f -c %b /volume)\" -gt $((blocks * 14 / 10)) ]"
 is "$? $(size)" "0 3145728" "the one that takes its place tells the guest"
 
+# Images of the user's own, which their back-ends make larger.
+blocks=$(x stat -f -c %b /bare/below)
+runs "a qcow2 image that is mounted is made larger" msb volume resize -q ./chain +64M
+within 30 sh -c "[ \"\$(msb exec -q 'disk$id' -- stat -f -c %b /bare/below)\" -gt $((blocks * 18 / 10)) ]"
+is "$?" 0 "and its file system with it"
+runs "by what is written then" x sh -c 'head -c 70000000 /dev/urandom >/bare/below/large && sync && md5sum /bare/below/large >/bare/below/sum'
+blocks=$(x stat -f -c %b /bare)
+runs "so is a raw one" msb volume resize -q "$tmp/d/bare.img" 128M
+within 30 sh -c "[ \"\$(msb exec -q 'disk$id' -- stat -f -c %b /bare)\" -gt $((blocks * 18 / 10)) ]"
+is "$?" 0 "and its file system"
+fails_with 1 "in use by" "one that is read is not" msb volume resize ./packed.qcow2 +64M
+fails_with 1 "vmdk cannot grow: make it qcow2 with qemu-img convert" "nor a VMDK, and the message says what to do" msb volume resize ./split.vmdk +64M
+fails_with 1 "cannot become smaller" "none becomes smaller" msb volume resize ./chain 64M
+runs "what was written is there" x sh -c 'echo 3 >/proc/sys/vm/drop_caches; md5sum -c /bare/below/sum && rm /bare/below/large'
+
 # ---- sharing ------------------------------------------------------------------------------
 fails_with 1 "bare.img.*in use by process [0-9]+ \(msb-vhost-blk on .*/run/disk$id/m[0-9]+.sock\)" \
     "a disk that is written is not mounted again, and the message names the holder" \
@@ -146,6 +161,12 @@ make_ext4 root.img 64M root
 is "$(msb run -q ./root.img -- sh -c 'echo kept >/kept && cat /proc/mounts' 2>&1 | grep -c ' / ext4 rw')" 1 "a raw disk is the root"
 quiet qemu-img convert -f raw -O qcow2 root.img root.qcow2
 quiet mksquashfs root root.squash -quiet -no-progress
+runs "a root in use" msb run -q -d -n "own$id" ./root.qcow2 -- busybox tail -f /dev/null
+blocks=$(msb exec -q "own$id" -- busybox stat -f -c %b /)
+runs "that is a qcow2 image is made larger" msb modify -q --root-disk 128M "own$id"
+within 30 sh -c "[ \"\$(msb exec -q 'own$id' -- busybox stat -f -c %b /)\" -gt $((blocks * 18 / 10)) ]"
+is "$?" 0 "and its file system with it"
+msb rm -q -f "own$id"
 is "$(msb run -q ./root.qcow2:ro -- sh -c 'echo x >/x && cat /kept /x' 2>&1)" $'kept\nx' \
     "what is written stays; a read-only qcow2 image is the root, changes are in memory"
 is "$(msb run -q ./root.squash -- sh -c 'echo x >/etc/x && cat /etc/x && ls /kept' 2>&1)" \

@@ -63,10 +63,30 @@ server_disk_changed(const char *id, gpointer data G_GNUC_UNUSED)
     return g_str_equal(id, "m0");
 }
 
+static SvRelay *served;
+
+static gboolean
+server_disk_resized(gpointer reason)
+{
+    sv_relay_disk_resized(served, "m0", reason);
+    return G_SOURCE_REMOVE;
+}
+
+/* Afterwards, as a back-end answers; sizes that end with 1 are no good. */
+static int
+server_disk_grow(const char *id, const char *size, gpointer data G_GNUC_UNUSED)
+{
+    if (!g_str_equal(id, "m0"))
+        return g_str_equal(id, "busy") ? -EBUSY : -ENODEV;
+    g_idle_add(server_disk_resized, (gpointer)(g_str_has_suffix(size, "1") ? "no good" : NULL));
+    return 0;
+}
+
 static void
 serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
 {
-    static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL, server_disk_changed };
+    static const SvRelayFuncs relay_funcs = { server_stop, server_workload_ended, NULL, server_disk_changed,
+                                                server_disk_grow };
     static const SvAgentFuncs agent_funcs = { server_hello, server_ready, server_gone };
     g_autofree char *log_path = g_build_filename(f->dir, "supervisor.log", NULL);
     /* An agent that is not root can run commands as itself only. */
@@ -79,7 +99,7 @@ serve(const Fixture *f, int agent_fd, guint hangup_grace_ms)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (!sv_log_open(log_path, NULL) || !(log = sv_exec_log_open(f->log, NULL)))
         _exit(1);
-    server.relay = sv_relay_new(log, &relay_funcs, &server);
+    served = server.relay = sv_relay_new(log, &relay_funcs, &server);
     sv_relay_set_hangup_grace(server.relay, hangup_grace_ms);
     if (!sv_relay_listen(server.relay, f->socket, NULL))
         _exit(1);

@@ -5,6 +5,7 @@
  */
 #include <config.h>
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@ typedef struct {
     SvBackends *backends;
     gboolean ready, left, stopped;
     char *failure;
+    char *resized;              /* the reason, "" for none */
 } Test;
 
 static void
@@ -43,6 +45,16 @@ static void
 on_stopped(gpointer data)
 {
     ((Test *)data)->stopped = TRUE;
+}
+
+static void
+on_resized(const char *id, const char *reason, gpointer data)
+{
+    Test *t = data;
+
+    g_assert_cmpstr(id, ==, "disk");
+    g_assert_null(t->resized);
+    t->resized = g_strdup(reason ? reason : "");
 }
 
 static void
@@ -81,7 +93,7 @@ set_up(Test *t, gconstpointer data G_GNUC_UNUSED)
 static void
 start(Test *t)
 {
-    static const SvBackendsFuncs funcs = { on_ready, on_failed, on_stopped };
+    static const SvBackendsFuncs funcs = { on_ready, on_failed, on_stopped, on_resized };
     g_autoptr(GError) error = NULL;
 
     t->backends = sv_backends_new(&t->plan, &funcs, t);
@@ -97,6 +109,7 @@ tear_down(Test *t, gconstpointer data G_GNUC_UNUSED)
     msb_paths_remove_tree(t->dir, NULL);
     g_free(t->dir);
     g_free(t->failure);
+    g_free(t->resized);
 }
 
 static gboolean
@@ -174,6 +187,52 @@ test_does_not_come_up(Test *t, gconstpointer data G_GNUC_UNUSED)
     g_assert_false(t->ready);
     g_assert_cmpstr(t->failure, ==,
                     "the disk back-end of '/data' did not come up: exit status 3: cannot open the thing");
+}
+
+/* Answers each request as the file "answer" has it. */
+#define ANSWERS "trap 'dd bs=64 count=1 <&5 >$0/asked 2>/dev/null; cat $0/answer >&5' HUP; echo >&3; exec 3>&-; " \
+                "while :; do sleep 1000 & wait; done"
+
+static void
+test_grow(Test *t, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *answer = g_build_filename(t->dir, "answer", NULL);
+    g_autofree char *asked = g_build_filename(t->dir, "asked", NULL);
+    g_autofree char *text = NULL;
+
+    add(t, MSB_DEVICE_BLK, "other", SERVE);
+    add(t, MSB_DEVICE_BLK, "disk", ANSWERS);
+    ((MsbDevice *)g_ptr_array_index(t->plan.devices, 1))->can_grow = TRUE;
+    g_assert_true(g_file_set_contents(answer, "+", -1, NULL));
+    start(t);
+    WAIT_FOR(t->ready);
+    g_assert_cmpint(sv_backends_grow(t->backends, "none", "1"), ==, -ENODEV);
+    g_assert_cmpint(sv_backends_grow(t->backends, "other", "1"), ==, -ENODEV);
+    g_assert_cmpint(sv_backends_grow(t->backends, "disk", "+4096"), ==, 0);
+    g_assert_cmpint(sv_backends_grow(t->backends, "disk", "+4096"), ==, -EBUSY);
+    WAIT_FOR(t->resized);
+    g_assert_cmpstr(t->resized, ==, "");
+    g_assert_true(g_file_get_contents(asked, &text, NULL, NULL));
+    g_assert_cmpstr(text, ==, "+4096");
+    g_clear_pointer(&t->resized, g_free);
+    g_assert_true(g_file_set_contents(answer, "-no room", -1, NULL));
+    g_assert_cmpint(sv_backends_grow(t->backends, "disk", "8192"), ==, 0);
+    WAIT_FOR(t->resized);
+    g_assert_cmpstr(t->resized, ==, "no room");
+}
+
+/* One that dies before it has answered: nobody knows whether it did it, and the next one is not asked. */
+static void
+test_grow_and_die(Test *t, gconstpointer data G_GNUC_UNUSED)
+{
+    add(t, MSB_DEVICE_BLK, "disk", "trap 'kill -9 $$' HUP; echo >&3; exec 3>&-; while :; do sleep 1000 & wait; done");
+    ((MsbDevice *)g_ptr_array_index(t->plan.devices, 0))->can_grow = TRUE;
+    start(t);
+    WAIT_FOR(t->ready);
+    g_assert_cmpint(sv_backends_grow(t->backends, "disk", "4096"), ==, 0);
+    WAIT_FOR(t->resized);
+    g_assert_nonnull(strstr(t->resized, "ask again"));
+    g_assert_null(t->failure);
 }
 
 static void
@@ -334,6 +393,8 @@ main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 #define ADD(path, func) g_test_add(path, Test, NULL, set_up, func, tear_down)
+    ADD("/backends/grow", test_grow);
+    ADD("/backends/grow-and-die", test_grow_and_die);
     ADD("/backends/start-stop", test_start_stop);
     ADD("/backends/stubborn", test_stubborn);
     ADD("/backends/does-not-come-up", test_does_not_come_up);

@@ -556,6 +556,31 @@ test_disk_changed(void)
 }
 
 static void
+test_disk_grow(void)
+{
+    Fixture *f = fixture_start(fake_agent_run, 100);
+    g_autoptr(MsbClient) client = fixture_connect(f);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(msb_client_disk_grow(client, "m0", "+4096", &error));
+    g_assert_no_error(error);
+    g_assert_false(msb_client_disk_grow(client, "m0", "4097111", &error));
+    g_assert_nonnull(strstr(error->message, "no good"));
+    g_clear_error(&error);
+    g_assert_false(msb_client_disk_grow(client, "m1", "4096", &error));
+    g_assert_nonnull(strstr(error->message, "no disk 'm1'"));
+    g_clear_error(&error);
+    g_assert_false(msb_client_disk_grow(client, "busy", "4096", &error));
+    g_assert_nonnull(strstr(error->message, "ask again"));
+    g_clear_error(&error);
+    g_assert_true(msb_client_disk_grow(client, "m0", "8192", &error));
+    g_assert_no_error(error);
+    /* What is no size never gets to a back-end. */
+    g_assert_false(msb_client_disk_grow(client, "m0", "4k", &error));
+    fixture_stop(f);
+}
+
+static void
 test_not_running(void)
 {
     g_autoptr(GError) error = NULL;
@@ -589,6 +614,7 @@ main(int argc, char **argv)
     g_test_add_func("/relay/strangers", test_strangers);
     g_test_add_func("/relay/bad-client", test_bad_client);
     g_test_add_func("/relay/disk-changed", test_disk_changed);
+    g_test_add_func("/relay/disk-grow", test_disk_grow);
     g_test_add_func("/relay/not-running", test_not_running);
     for (guint i = 0; i < G_N_ELEMENTS(hostile); i++) {
         g_autofree char *path = g_strconcat("/relay/hostile/", hostile[i], NULL);
