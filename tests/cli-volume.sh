@@ -110,7 +110,10 @@ if command -v qemu-img >/dev/null; then
     msb volume resize "$work/disk.vmdk" 32M
     like "a VMDK cannot, and the error says what can" "$err" "format vmdk cannot grow: make it qcow2 with qemu-img convert"
 fi
-truncate -s 1M "$work/disk.raw"
+truncate -s 1M "$work/disk.raw" "$work/nameless"
+msb volume resize "$work/nameless" 2M
+like "what it is the name has to tell" "$err" "'[^']*/nameless' does not tell its format"
+is "and nothing is done" "$(stat -c %s "$work/nameless")" 1048576
 msb volume resize "$work/disk.raw" 2M
 is "a raw one can" "$status$(stat -c %s "$work/disk.raw")" 02097152
 msb volume resize "$work/none.raw" 2M

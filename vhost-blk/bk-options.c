@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mb-io.h"
 #include "mb-log.h"
 #include "mb-parse.h"
 
@@ -209,7 +210,7 @@ set_option(void *opaque, int val, const char *arg)
         if (vh_main_number("resize-fd", arg, 0, INT32_MAX, &fd) < 0)
             return -1;
         o->dev.resize_fd = (int)fd;
-        return 0;
+        return mb_set_nonblock((int)fd, true) < 0 ? vh_main_bad_value("resize-fd", arg, "a socket") : 0;
     case OPT_SECRET_FILE:
         o->secret_file = arg;
         return 0;

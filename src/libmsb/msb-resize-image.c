@@ -100,6 +100,14 @@ grow_online(const Image *image, const char *size, GError **error)
     return client && msb_client_disk_grow(client, image->id, size, error);
 }
 
+static gboolean
+has_extension(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return strchr(slash ? slash + 1 : path, '.') != NULL;
+}
+
 gboolean
 msb_disk_image_resize(MsbHome *home, const char *path, gboolean add, guint64 size, GError **error)
 {
@@ -116,5 +124,9 @@ msb_disk_image_resize(MsbHome *home, const char *path, gboolean add, guint64 siz
         return FALSE;
     for (guint i = 0; i < sandboxes->len; i++)
         ask_sandbox(&image, g_ptr_array_index(sandboxes, i));
+    if (!image.format && !has_extension(path))
+        return msb_error_set(error, MSB_ERROR_INVALID,
+                             "the name of '%s' does not tell its format, and no sandbox does that mounts it: it would "
+                             "be taken for a raw one; give it an extension", path);
     return image.writer ? grow_online(&image, text, error) : grow_offline(&image, text, error);
 }

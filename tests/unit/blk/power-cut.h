@@ -42,6 +42,7 @@ struct event {
 static struct event events[MAX_EVENTS];
 static unsigned n_events;
 static int recorded_fd = -1;
+static unsigned closely_from = UINT32_MAX, closely_to; /* events among which every moment is tried */
 static unsigned kill_at = UINT32_MAX; /* the process dies instead of event */
 static pthread_mutex_t recorder = PTHREAD_MUTEX_INITIALIZER;
 
@@ -220,14 +221,14 @@ cut(const struct disk *durable, struct disk *d, unsigned s, unsigned c, sound_fu
 }
 
 /* At about so many moments; durable is what there was before the first event. How many cuts are not sound. */
-static unsigned
+__attribute__((unused)) static unsigned
 cut_everywhere(struct disk *durable, unsigned moments, sound_func *is_sound)
 {
     unsigned every = getenv("MSB_TEST_LONG") ? 1 : n_events / moments + 1, bad = 0, s = 0;
     struct disk d = {.data = calloc(1, MAX_IMAGE)};
 
     for (unsigned c = 0; c <= n_events && bad < 3; c++) {
-        if (c % every == every - 1 || c == n_events)
+        if (c % every == every - 1 || c == n_events || (c >= closely_from && c <= closely_to))
             bad += cut(durable, &d, s, c, is_sound);
         if (c == n_events || events[c].type != SYNC)
             continue;
@@ -247,7 +248,7 @@ forget_events(void)
 }
 
 /* The disk as a file. */
-static bool
+__attribute__((unused)) static bool
 store(const struct disk *d, const char *path)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -257,7 +258,7 @@ store(const struct disk *d, const char *path)
     return written;
 }
 
-static void
+__attribute__((unused)) static void
 load(const char *path, uint8_t *buf, uint64_t max, uint64_t *size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

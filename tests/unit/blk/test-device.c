@@ -324,6 +324,77 @@ test_resize_and_die(const char *path)
     eq_int(truncate(path, DISK), 0, "as before");
 }
 
+/* What it answers to a request for the size: its first byte. */
+static int
+ask_for(const struct vu_blk *b, int fd, const char *size)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    char answer[600] = "";
+
+    if (send(fd, size, strlen(size), 0) < 0 || kill(b->vu->pid, SIGHUP) < 0 || poll(&p, 1, SAYS_MS) != 1 ||
+        recv(fd, answer, sizeof(answer) - 1, 0) < 0)
+        return -errno;
+    if (answer[0] == '-')
+        tap_diag("%s", answer);
+    return answer[0];
+}
+
+/* It makes the disk larger itself while the driver uses it; killed afterwards, its successor has that size. */
+static void
+test_grow(const char *path, const char *format)
+{
+    uint8_t buf[4096], back[4096];
+    int pair[2], news[2];
+    char option[40];
+    struct vu_blk b;
+    uint64_t sectors;
+
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, news) < 0)
+        return;
+    snprintf(option, sizeof(option), "--resize-fd=%d", pair[1]);
+    if (!eq_int(open_disk(&b, path, option, format, 1), 0, format))
+        return;
+    eq_int(vu_request(b.vu, VH_SET_BACKEND_REQ_FD, NULL, 0, &news[1], 1), 0, "a channel for the back-end");
+    fill(buf, sizeof(buf), 5);
+    eq_int(vu_blk_write(&b, DISK - 4096, buf, sizeof(buf)), 0, "a write at the end");
+    eq_int(vu_blk_write(&b, DISK, buf, sizeof(buf)), -EIO, "and one behind it");
+    eq_int(ask_for(&b, pair[0], "+4194304"), '+', "it shall be larger");
+    eq_int(back_end_says(news[0]), VH_BACKEND_CONFIG_CHANGE, "the driver hears of it");
+    eq_int(vu_blk_write(&b, 2 * DISK - 4096, buf, sizeof(buf)), 0, "a write at the new end");
+    eq_int(ask_for(&b, pair[0], "4096"), '-', "smaller is refused");
+    eq_int(ask_for(&b, pair[0], "1k"), '-', "and what is no size");
+    eq_int(ask_for(&b, pair[0], "8388608"), '+', "the size it has is not");
+    eq_int(vu_blk_flush(&b), 0, "flush");
+    vu_kill(b.vu);
+    eq_int(vu_reconnect(b.vu, 0), 0, "killed and started again");
+    eq_int(vu_get_config(b.vu, offsetof(struct virtio_blk_config, capacity), &sectors, 8), 0, "ask");
+    eq_int(sectors, 2 * DISK / 512, "it is as large");
+    eq_int(vu_blk_read(&b, 2 * DISK - 4096, back, sizeof(back)), 0, "read what was written there");
+    ok(memcmp(buf, back, sizeof(back)) == 0, "it is right");
+    eq_int(vu_blk_read(&b, DISK - 4096, back, sizeof(back)), 0, "and before");
+    ok(memcmp(buf, back, sizeof(back)) == 0, "it is right");
+    eq_int(vu_blk_close(&b), 0, "close");
+    for (unsigned i = 0; i < 2; i++) {
+        close(pair[i]);
+        close(news[i]);
+    }
+}
+
+static void
+test_grow_formats(void)
+{
+    char path[100], line[300];
+
+    test_grow(bt_file("grow.raw", DISK, 3), "--format=raw");
+    snprintf(path, sizeof(path), "%s/grow.qcow2", bt_dir);
+    snprintf(line, sizeof(line), "qemu-img create -q -f qcow2 -o cluster_size=512 %s 4M 2>/dev/null", path);
+    if (system(line) != 0)
+        return;
+    test_grow(path, "--format=qcow2");
+    snprintf(line, sizeof(line), "qemu-img check -q -f qcow2 %s; r=$?; test $r = 0 || test $r = 3", path);
+    eq_int(system(line), 0, "qemu-img is content");
+}
+
 /* With detect-zeroes: what the file takes after 1 MiB of zeros was written over data, as 512-byte blocks. */
 static blkcnt_t
 blocks_after_zeros(const char *path, const char *option, const char *other)
@@ -638,6 +709,7 @@ test_engine(void)
     test_read_only(path);
     test_resize(path);
     test_resize_and_die(path);
+    test_grow_formats();
     test_detect_zeroes();
     test_kept_cache_mode(path);
     test_kill(path);

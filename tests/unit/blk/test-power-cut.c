@@ -186,6 +186,8 @@ grow(struct bk_image *image)
         return 1;
     }
     grow_ended = n_events;
+    closely_from = grow_began;
+    closely_to = grow_ended;
     units = UNITS;
     return 0;
 }
@@ -199,7 +201,7 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
     if (bt_open(&t, BK_ENGINE_THREADS, *image) < 0)
         abort();
     n_events = n_writes = n_flushes = 0;
-    grow_began = grow_ended = UINT32_MAX;
+    grow_began = grow_ended = closely_from = UINT32_MAX;
     units = grown_at ? UNITS / 2 : UNITS;
     recorded_fd = (*image)->files[0]->fd;
     for (unsigned i = 0; i < ROUNDS; i++) {
