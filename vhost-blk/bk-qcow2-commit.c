@@ -14,23 +14,17 @@
 
 #include "bk-qcow2-rw.h"
 
-struct chunk {
-    struct chunk *next;
+struct qcow2_chunk {
+    struct qcow2_chunk *next;
     uint64_t offset;
     size_t len;
     uint8_t data[];
 };
 
-struct commit {
-    struct chunk *stage[N_STAGES];
-    bool barrier; /* behind the first stage, whatever follows */
-    int err;
-};
-
 static uint8_t *
-add(struct commit *c, enum qcow2_stage stage, uint64_t offset, size_t len)
+add(struct qcow2_commit *c, enum qcow2_stage stage, uint64_t offset, size_t len)
 {
-    struct chunk *k = malloc(sizeof(*k) + len);
+    struct qcow2_chunk *k = malloc(sizeof(*k) + len);
 
     if (!k) {
         c->err = -ENOMEM;
@@ -44,11 +38,12 @@ add(struct commit *c, enum qcow2_stage stage, uint64_t offset, size_t len)
 }
 
 static void
-clear(struct commit *c)
+clear(struct qcow2_commit *c)
 {
+    c->err = 0;
     for (unsigned i = 0; i < N_STAGES; i++) {
         while (c->stage[i]) {
-            struct chunk *k = c->stage[i];
+            struct qcow2_chunk *k = c->stage[i];
 
             c->stage[i] = k->next;
             free(k);
@@ -59,7 +54,7 @@ clear(struct commit *c)
 /* ---- collecting; under the lock ------------------------------------------------------------- */
 
 static void
-collect_blocks(struct qcow2_rw *rw, struct commit *c)
+collect_blocks(struct qcow2_rw *rw, struct qcow2_commit *c)
 {
     for (uint64_t r = rw->block_from; r < rw->block_to; r++) {
         struct qcow2_refblock *b = &rw->blocks[r];
@@ -74,7 +69,7 @@ collect_blocks(struct qcow2_rw *rw, struct commit *c)
 }
 
 static void
-collect_words(struct commit *c, enum qcow2_stage stage, uint64_t offset, const uint64_t *words, uint64_t from,
+collect_words(struct qcow2_commit *c, enum qcow2_stage stage, uint64_t offset, const uint64_t *words, uint64_t from,
               uint64_t to)
 {
     uint8_t *data = from < to ? add(c, stage, offset + from * 8, (to - from) * 8) : NULL;
@@ -84,7 +79,7 @@ collect_words(struct commit *c, enum qcow2_stage stage, uint64_t offset, const u
 }
 
 static void
-collect_reftable(struct qcow2 *q, struct commit *c)
+collect_reftable(struct qcow2 *q, struct qcow2_commit *c)
 {
     struct qcow2_rw *rw = q->rw;
     uint8_t *header;
@@ -104,7 +99,7 @@ collect_reftable(struct qcow2 *q, struct commit *c)
 
 /* Where L1 is, and for how large a disk, is one write into one sector. The new table is in the file. */
 static void
-collect_header(struct qcow2 *q, struct commit *c)
+collect_header(struct qcow2 *q, struct qcow2_commit *c)
 {
     uint8_t *header = q->rw->grown ? add(c, STAGE_L1, QCOW2_HEADER_SIZE, 24) : NULL;
 
@@ -117,7 +112,7 @@ collect_header(struct qcow2 *q, struct commit *c)
 }
 
 static void
-collect_l2(struct commit *c, const struct qcow2_l2 *s)
+collect_l2(struct qcow2_commit *c, const struct qcow2_l2 *s)
 {
     uint8_t *data;
 
@@ -157,7 +152,7 @@ hand_over(struct qcow2 *q)
 }
 
 static int
-collect(struct qcow2 *q, struct commit *c)
+collect(struct qcow2 *q, struct qcow2_commit *c)
 {
     struct qcow2_rw *rw = q->rw;
 
@@ -187,17 +182,17 @@ qcow2_write_at(struct qcow2 *q, uint64_t offset, void *data, size_t len)
 }
 
 static int
-write_stage(struct qcow2 *q, enum qcow2_stage stage, struct commit *c)
+write_stage(struct qcow2 *q, enum qcow2_stage stage, struct qcow2_commit *c)
 {
     int rc = c->err;
 
-    for (struct chunk *k = c->stage[stage]; k && rc == 0; k = k->next)
+    for (struct qcow2_chunk *k = c->stage[stage]; k && rc == 0; k = k->next)
         rc = qcow2_write_at(q, k->offset, k->data, k->len);
     return rc;
 }
 
 static int
-write_stages(struct qcow2 *q, struct commit *c)
+write_stages(struct qcow2 *q, struct qcow2_commit *c)
 {
     bool barrier = false;
 
@@ -244,7 +239,7 @@ qcow2_write_counts(struct qcow2 *q)
 /* ---- a commit ------------------------------------------------------------------------------------ */
 
 static void
-settle(struct qcow2 *q, uint64_t batch, int err)
+settle(struct qcow2 *q)
 {
     struct qcow2_rw *rw = q->rw;
 
@@ -252,19 +247,14 @@ settle(struct qcow2 *q, uint64_t batch, int err)
         struct qcow2_l2 *s = &q->l2[i];
         bool was = s->committing;
 
-        /* After a failure nobody knows what the file has: what is in memory stays there. */
-        s->committing = was && err < 0;
+        s->committing = false;
         if (was && !qcow2_l2_is_busy(s))
             rw->n_dirty--;
-    }
-    if (err < 0) {
-        rw->error = err;
-        return;
     }
     for (uint64_t r = rw->commit_from; r < rw->commit_to; r++)
         rw->blocks[r].committing = false;
     rw->commit_from = rw->commit_to = 0;
-    rw->stable = batch;
+    rw->stable = rw->batch - 1;
     qcow2_journal_retire(q->journal); /* before clusters it tells of are used again */
     qcow2_move_runs(&rw->waiting, &rw->dropping);
     qcow2_free_dropped(q);
@@ -272,27 +262,50 @@ settle(struct qcow2 *q, uint64_t batch, int err)
         return; /* they stay dirty */
 }
 
+/* After a failure nobody knows what the file has, so all that was collected is kept, and written again as it is
+ * before anything that changed later: there may be room on the host then. What a sync lost does not come back. */
+static int
+carry_out(struct qcow2 *q)
+{
+    struct qcow2_rw *rw = q->rw;
+    int rc;
+
+    pthread_mutex_unlock(&q->lock);
+    rc = write_stages(q, &rw->commit);
+    pthread_mutex_lock(&q->lock);
+    rw->commit_failed = rc < 0;
+    if (rc < 0) {
+        rw->error = atomic_load(&q->file->sync_error);
+        return rc;
+    }
+    clear(&rw->commit);
+    settle(q);
+    return 0;
+}
+
 int
 qcow2_commit(struct qcow2 *q)
 {
     struct qcow2_rw *rw = q->rw;
-    struct commit c = {{NULL}};
-    uint64_t batch = rw->batch;
     int rc = rw->error;
 
+    if (rc == 0 && rw->commit_failed)
+        rc = carry_out(q);
     if (rc == 0 && rw->dirty)
-        rc = collect(q, &c);
+        rc = collect(q, &rw->commit);
     if (rc < 0) {
-        clear(&c);
+        if (!rw->commit_failed)
+            clear(&rw->commit);
         return rc;
     }
     rw->batch++;
-    pthread_mutex_unlock(&q->lock);
-    rc = write_stages(q, &c);
-    clear(&c);
-    pthread_mutex_lock(&q->lock);
-    settle(q, batch, rc);
-    return rc;
+    return carry_out(q);
+}
+
+void
+qcow2_commit_free(struct qcow2_rw *rw)
+{
+    clear(&rw->commit);
 }
 
 /* ---- without one ------------------------------------------------------------------------------ */
@@ -301,10 +314,11 @@ void
 qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
 {
     struct qcow2_rw *rw = q->rw;
-    struct commit c = {{NULL}};
+    struct qcow2_commit c = {{NULL}};
     bool was = slot->dirty_to > 0, ordered;
 
-    ordered = rw->committing || rw->barrier || rw->l1_copied || rw->grown || rw->reftable_moved || rw->reftable_to > 0;
+    ordered = rw->committing || rw->commit_failed || rw->barrier || rw->l1_copied || rw->grown || rw->reftable_moved ||
+              rw->reftable_to > 0;
     if (q->journal) {
         io->qcow2.commit |= qcow2_journal_wants_commit(q->journal);
         return;
@@ -316,12 +330,12 @@ qcow2_keep(struct qcow2 *q, struct qcow2_l2 *slot, struct bk_io *io)
         return;
     collect_l2(&c, slot);
     collect_words(&c, STAGE_L2, q->l1_offset, q->l1, rw->l1_from, rw->l1_to);
-    rw->error = write_stage(q, STAGE_L2, &c);
-    clear(&c);
-    if (rw->error) {
-        io->qcow2.commit = true; /* which tells the error */
+    if (write_stage(q, STAGE_L2, &c) < 0) {
+        clear(&c);
+        io->qcow2.commit = true; /* which does it, or tells the error */
         return;
     }
+    clear(&c);
     slot->dirty_to = 0;
     rw->n_changed -= was;
     rw->n_dirty -= was && !qcow2_l2_is_busy(slot);
@@ -334,5 +348,6 @@ qcow2_needs_commit(const struct qcow2 *q)
 {
     const struct qcow2_rw *rw = q->rw;
 
-    return rw->dirty || rw->committing || rw->waiting.n > 0 || rw->grace != QCOW2_GRACE_NONE || rw->error;
+    return rw->dirty || rw->committing || rw->commit_failed || rw->waiting.n > 0 ||
+           rw->grace != QCOW2_GRACE_NONE || rw->error;
 }

@@ -112,8 +112,11 @@ change(struct qcow2 *q, uint64_t size)
 {
     struct qcow2_rw *rw = q->rw;
     uint64_t needed = qcow2_l1_needed(q, size);
-    int rc = needed > q->l1_size ? move_l1(q, (uint32_t)needed) : 0;
+    int rc;
 
+    if (size == q->size)
+        return 0;
+    rc = needed > q->l1_size ? move_l1(q, (uint32_t)needed) : 0;
     if (rc < 0)
         return rc;
     atomic_store(&q->size, size);
@@ -133,12 +136,10 @@ qcow2_grow(struct bk_image *image, uint64_t size, struct bk_err *err)
 
     pthread_mutex_lock(&q->lock);
     rc = check_growth(q, size, err);
-    if (rc == 0 && size > q->size) {
-        while ((rc = change(q, size)) == -EBUSY) {
-            rc = qcow2_commit_now(q);
-            if (rc < 0)
-                break;
-        }
+    if (rc == 0) {
+        while ((rc = change(q, size)) == -EBUSY && (rc = qcow2_commit_now(q)) == 0)
+            ;
+        /* Also if it had the size already: the commit of that may have failed. */
         if (rc == 0)
             rc = qcow2_commit_now(q);
         if (rc < 0)

@@ -277,6 +277,7 @@ qcow2_rw_close(struct qcow2 *q)
         return;
     if (rw->meta && rw->reftable && rw->error == 0)
         close_cleanly(q);
+    qcow2_commit_free(rw);
     qcow2_refcounts_free(rw);
     if (rw->meta)
         munmap(rw->meta, rw->map_clusters / 8 + 1);

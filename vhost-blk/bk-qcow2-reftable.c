@@ -198,6 +198,16 @@ record_table(struct qcow2 *q)
     return rc;
 }
 
+/* Room for the new table on the host: once anything has changed, it has to be written. */
+static int
+reserve_table(struct qcow2 *q, uint64_t first, uint64_t clusters)
+{
+    struct bk_xfer x = {.op = BK_XFER_ZERO, .file = q->file, .offset = first << q->cluster_bits,
+                        .len = clusters << q->cluster_bits};
+
+    return bk_xfer_run(&x);
+}
+
 /* Count the first n clusters from block r's on, tables, and behind them the blocks for all of that. */
 static int
 count_part(struct qcow2 *q, uint64_t r, uint64_t n, uint64_t blocks)
@@ -234,6 +244,8 @@ grow_table(struct qcow2 *q)
         rc = -EBUSY; /* the header is still to be switched to the last one */
     if (rc == 0)
         rc = qcow2_zero_clusters(q, first, table + blocks);
+    if (rc == 0)
+        rc = reserve_table(q, first, table);
     if (rc == 0)
         rc = grow_arrays(q, (table << q->cluster_bits) / 8);
     if (rc < 0)

@@ -65,6 +65,14 @@ struct qcow2_runs {
     size_t n, cap;
 };
 
+/* What a commit writes; chunks of the file, by stage. */
+struct qcow2_chunk;
+struct qcow2_commit {
+    struct qcow2_chunk *stage[N_STAGES];
+    bool barrier;               /* behind the first stage, whatever follows */
+    int err;
+};
+
 struct qcow2_refblock {
     uint8_t *data;              /* one cluster, NULL: not in memory */
     uint32_t free_from;         /* no free cluster before this one */
@@ -118,7 +126,9 @@ struct qcow2_rw {
     uint64_t stable;            /* of the last one that succeeded */
     struct bk_io *commit_queue; /* wait for the next one */
     pthread_cond_t ended;       /* a commit did */
-    int error;                  /* a commit failed; nothing is allocated any more */
+    struct qcow2_commit commit; /* the running one's, also without the lock; that of one that failed stays */
+    bool commit_failed;         /* it is to be carried out before the next one */
+    int error;                  /* nobody knows what is on the disk; nothing is allocated any more */
 
     struct qcow2_runs dropped;  /* let go of since the last commit began */
     struct qcow2_runs dropping; /* what the running one is about */
@@ -314,6 +324,8 @@ bool qcow2_needs_commit(const struct qcow2 *q);
 
 /* A commit on this thread. Under the lock, which is let go of meanwhile. */
 int qcow2_commit(struct qcow2 *q) MB_MUST_CHECK;
+/* Forget one that failed. */
+void qcow2_commit_free(struct qcow2_rw *rw);
 
 /* Write the counts as they are now, in no order with anything. Under the lock. */
 int qcow2_write_counts(struct qcow2 *q) MB_MUST_CHECK;
