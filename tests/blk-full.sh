@@ -63,4 +63,8 @@ for journal in '' yes; do
     good qemu-io -f qcow2 -c 'write -P 17 0 64M' base.qcow2
     runs_out qcow2 cluster_size=4k 4M "$work/base.qcow2"
 done
+blk=$real journal=
+runs_out vmdk subformat=monolithicSparse 4M
+good qemu-img convert -f qcow2 -O vmdk -o subformat=monolithicSparse base.qcow2 base.vmdk
+runs_out vmdk subformat=monolithicSparse 4M "$work/base.vmdk"
 finish

@@ -173,31 +173,57 @@ vmdk_cut_room(struct vmdk_extent *x)
         x->room_end = x->alloc_end;
 }
 
-/* Allocate n grains from first on and fill them: [at, at + len) of the extent from the segments, the rest with what
- * was there before. Under the lock. */
-static int
-write_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, const struct iovec *iov, unsigned n_iov,
-             uint64_t skip, uint64_t at, uint64_t len)
+/* Data that got into room which is not used after all would show in the grain that does get it: only holes are left
+ * there, or else the place is given up. */
+static void
+clean_room(struct vmdk_extent *x, uint64_t host, uint64_t len)
 {
-    uint64_t begin = first << x->grain_bits, bytes = n << x->grain_bits, host = x->alloc_end;
+    struct bk_xfer hole = {.op = BK_XFER_UNMAP, .file = x->file, .offset = host, .len = len};
+
+    if (host + len > x->room_end)
+        return; /* nothing was written */
+    if (bk_xfer_run(&hole) < 0)
+        x->alloc_end = host + len;
+}
+
+/* Fill n new grains from first on, at host: [at, at + len) of the extent from the segments, the rest with what was
+ * there before. */
+static int
+fill_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, const struct iovec *iov, unsigned n_iov,
+            uint64_t skip, uint64_t at, uint64_t len, uint64_t host)
+{
+    uint64_t begin = first << x->grain_bits, bytes = n << x->grain_bits;
     uint64_t head = at - begin, tail = bytes - head - len;
     /* A grain that reads as zeros hides its parent. */
     bool zero_head = vmdk_gte(x, first) == VMDK_GTE_ZERO, zero_tail = vmdk_gte(x, first + n - 1) == VMDK_GTE_ZERO;
-    int rc = 0;
+    int rc = make_room(x, host + bytes);
 
-    if ((host + bytes) >> 9 >= VMDK_GTE_BAD)
-        return -ENOSPC;
-    rc = make_room(x, host + bytes);
     if (rc == 0 && !zero_head)
         rc = copy_up(v, x->file, x->start + begin, head, host);
     if (rc == 0)
         rc = write_source(x->file, iov, n_iov, skip, len, host + head);
     if (rc == 0 && !zero_tail)
         rc = copy_up(v, x->file, x->start + at + len, tail, host + head + len);
-    if (rc < 0)
+    if (rc == 0 && v->parent && fdatasync(x->file->fd) < 0)
+        rc = -errno;
+    return rc;
+}
+
+/* Allocate those grains. Under the lock. */
+static int
+write_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, const struct iovec *iov, unsigned n_iov,
+             uint64_t skip, uint64_t at, uint64_t len)
+{
+    uint64_t bytes = n << x->grain_bits, host = x->alloc_end;
+    int rc;
+
+    if ((host + bytes) >> 9 >= VMDK_GTE_BAD)
+        return -ENOSPC;
+    rc = fill_grains(v, x, first, n, iov, n_iov, skip, at, len, host);
+    if (rc < 0) {
+        clean_room(x, host, bytes);
         return rc;
-    if (v->parent && fdatasync(x->file->fd) < 0)
-        return -errno;
+    }
     x->alloc_end = host + bytes;
     rc = publish(x, first, n, host);
     /* Not before the entries are there: a flush that runs meanwhile does not cover them. */
