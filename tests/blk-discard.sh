@@ -121,6 +121,22 @@ on qcow2 image "discard:0:$((4 * m))" flush "is:0:$((4 * m)):0" && qemu-img conv
     qemu-img convert -f qcow2 -O raw base ours && cmp ours theirs >>log
 check $? 'a snapshot keeps what was discarded'
 
+# ---- a block device whose blocks are larger than the guest's sectors ---------------------------
+format=raw
+truncate -s 16M disk
+if loop=$(losetup -f --show -b 4096 disk 2>log); then
+    on raw "$loop" "write:0:$m:7" flush "zero:512:512" "unmap:9728:1024" "zero:$((16384 + 512)):8192" "discard:32768:512" \
+        "is:0:512:7" is:512:512:0 is:1024:8704:7 is:9728:1024:0 "is:10752:$((16384 + 512 - 10752)):7" "is:$((16384 + 512)):8192:0" \
+        "is:$((24576 + 512)):$((32768 - 24576 - 512)):7" "is:33280:$((m - 33280)):7"
+    check $? 'parts of the blocks of a device are zeroed, and only those'
+    on raw "$loop" "unmap:65536:65536" "is:65536:65536:0" "discard:131072:4096" "is:135168:4096:7"
+    check $? 'and whole ones'
+    losetup -d "$loop"
+else
+    skip 'parts of the blocks of a device are zeroed, and only those' 'no loop device'
+    skip 'and whole ones' 'no loop device'
+fi
+
 # ---- VMDK: zeroed grains over a parent -------------------------------------------------------
 format=vmdk
 full vmdk parent.vmdk subformat=monolithicSparse

@@ -29,11 +29,14 @@ probe_block(struct bk_file *f, struct bk_err *err)
 {
     uint64_t bytes;
     unsigned pbs;
+    int lbs;
 
     if (ioctl(f->fd, BLKGETSIZE64, &bytes) < 0)
         return bk_fail(err, -errno, "\"%s\": cannot get the size of the block device: %s", f->path, strerror(errno));
     f->size = bytes;
     f->is_block = true;
+    if (ioctl(f->fd, BLKSSZGET, &lbs) == 0 && lbs > 0 && mb_is_power_of_2((uint64_t)lbs))
+        f->align = (uint32_t)lbs;
     if (ioctl(f->fd, BLKPBSZGET, &pbs) == 0)
         f->io_size = pbs;
     return 0;
@@ -48,6 +51,7 @@ probe(struct bk_file *f, struct bk_err *err)
     if (fstat(f->fd, &st) < 0)
         return bk_fail(err, -errno, "\"%s\": %s", f->path, strerror(errno));
     f->io_size = (uint32_t)st.st_blksize;
+    f->align = 1;
     if (S_ISBLK(st.st_mode)) {
         rc = probe_block(f, err);
         if (rc < 0)

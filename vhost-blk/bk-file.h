@@ -23,6 +23,7 @@ struct bk_file {
     bool is_block;         /* block device: discard and zero by ioctl */
     uint64_t size;         /* bytes when opened */
     uint64_t zeros_from;   /* reads that meet the end of file at or behind this give zeros, before it EIO */
+    uint32_t align;        /* bytes: a block device frees and zeroes nothing smaller; 1 for files */
     uint32_t io_size;      /* preferred and physical block size, bytes */
     char *path;
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "mb-iov.h"
+#include "mb-overflow.h"
 
 #include "bk-pool.h"
 #include "bk-xfer.h"
@@ -60,12 +61,25 @@ is_unsupported(int res)
     return res == -EOPNOTSUPP || res == -ENOSYS || res == -ENOTTY || res == -ENODEV;
 }
 
+/* A device with blocks larger than our sectors has no way for a part of one but writing. */
+static bool
+is_aligned(const struct bk_xfer *x)
+{
+    return x->file->align <= 1 || mb_is_aligned(x->offset | x->len, x->file->align);
+}
+
 void
 bk_xfer_settle(struct bk_xfer *x)
 {
-    if (x->op == BK_XFER_UNMAP && atomic_load_explicit(&x->file->no_punch, memory_order_relaxed))
+    bool by_writing;
+
+    if (x->op != BK_XFER_UNMAP && x->op != BK_XFER_ZERO)
+        return;
+    by_writing = !is_aligned(x);
+    if (by_writing || atomic_load_explicit(&x->file->no_punch, memory_order_relaxed))
         x->op = BK_XFER_ZERO;
-    if (x->op != BK_XFER_ZERO || !atomic_load_explicit(&x->file->no_zero_range, memory_order_relaxed))
+    if (x->op == BK_XFER_UNMAP ||
+        (!by_writing && !atomic_load_explicit(&x->file->no_zero_range, memory_order_relaxed)))
         return;
     x->by_writing = true;
     x->zeros.iov_base = (void *)(uintptr_t)zeros;
@@ -93,6 +107,8 @@ range_result(struct bk_xfer *x, int res)
         return BK_PENDING;
     if (is_unsupported(res))
         return unsupported(x);
+    if (x->op == BK_XFER_DISCARD && !is_aligned(x))
+        res = 0; /* only a hint */
     return bk_xfer_finished(x, res < 0 ? res : 0);
 }
 
