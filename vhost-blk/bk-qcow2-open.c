@@ -66,10 +66,25 @@ check_features(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err
 }
 
 static int
+static int
+check_encryption(const struct qcow2 *q, uint32_t method, struct bk_err *err)
+{
+    if (method == 0)
+        return 0;
+    if (method == 1 && q->version == 2)
+        return bk_fail(err, -EINVAL, "\"%s\" is encrypted: give the file with its passphrase, --secret-file=",
+                       q->file->path);
+    return qcow2_unsupported(q, err,
+                             method == 1   ? "AES encryption in version 3"
+                             : method == 2 ? "LUKS encryption"
+                                           : "an unknown encryption");
+}
+
 parse_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     const uint8_t *p = h->raw;
 
+    int rc;
     if (mb_get_be32(p) != MAGIC)
         return qcow2_bad(q, err, "magic");
     q->version = mb_get_be32(p + 4);
@@ -83,11 +98,9 @@ parse_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
     h->l1_offset = mb_get_be64(p + 40);
     if (q->cluster_bits < QCOW2_MIN_CLUSTER_BITS || q->cluster_bits > QCOW2_MAX_CLUSTER_BITS)
         return qcow2_bad(q, err, "cluster size");
-    if (mb_get_be32(p + 32) == 1 && q->version == 2)
-        return bk_fail(err, -EINVAL, "\"%s\" is encrypted: give the file with its passphrase, --secret-file=",
-                       q->file->path);
-    if (mb_get_be32(p + 32) != 0)
-        return qcow2_unsupported(q, err, q->version == 2 ? "LUKS encryption" : "encryption (version 3)");
+    rc = check_encryption(q, mb_get_be32(p + 32), err);
+    if (rc < 0)
+        return rc;
     h->length = V2_HEADER;
     if (q->version == 3) {
         h->incompatible = mb_get_be64(p + 72);
