@@ -65,9 +65,10 @@ same empty 'with an internal snapshot'
 cp below/base.qcow2 looks-like-qcow2
 create -b looks-like-qcow2 -F raw not-probed
 same not-probed 'a raw backing file is not probed'
-cp below/base.qcow2 below/innocent
-create -b below/innocent -F qcow2 untold
-python3 - untold <<'EOF'
+# Where nobody told what it is, it is not read as what it cannot be either.
+untold() { # untold IMAGE BACKING FORMAT: an image that does not say its backing file's format
+    create -b "$2" -F "$3" "$1"
+    python3 - "$1" <<'EOF'
 import struct, sys
 f = open(sys.argv[1], 'r+b')
 d = bytearray(f.read(65536))
@@ -76,8 +77,18 @@ d[i:i + 4] = struct.pack('>I', 0x12345678)
 f.seek(0)
 f.write(d)
 EOF
-"$blk" --read-only --format=qcow2 --blk-file=untold --print-confinement >out 2>log
+}
+cp below/base.qcow2 below/innocent
+cp below/base.qcow2 below/upper.QCOW2
+head -c 1M /dev/urandom >below/bytes
+untold overlay below/bytes raw
+"$blk" --read-only --format=qcow2 --blk-file=overlay --print-confinement >out 2>log
 check $? 'a backing file whose format is not told opens'
+untold overlay below/innocent qcow2
+refused overlay 'does not tell the format of its backing file "below/innocent", which looks like qcow2' \
+    'but not one that looks like another format'
+untold overlay below/upper.QCOW2 qcow2
+same overlay 'its extension tells, in capitals too'
 
 # ---- broken ----------------------------------------------------------------------------
 patch() { patched '>' image "$@"; } # patch OFFSET TYPE VALUE
@@ -106,7 +117,7 @@ create -u -b loop -F qcow2 loop.new 1M
 mv loop.new loop
 refused loop 'loop' 'a backing file that is itself'
 create -u -b nowhere -F qcow2 dangling 1M
-refused dangling 'cannot open "nowhere"' 'a backing file that is missing'
+refused dangling '"dangling": its backing file: cannot open "nowhere"' 'a backing file that is missing'
 create -u -b nbd://host/x -F raw remote 1M
 refused remote 'not a file' 'a backing file on the network'
 create -u -b data -F vpc vpc 1M

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "mb-cleanup.h"
 #include "mb-endian.h"
@@ -66,7 +67,6 @@ check_features(struct qcow2 *q, const struct qcow2_header *h, struct bk_err *err
 }
 
 static int
-static int
 check_encryption(const struct qcow2 *q, uint32_t method, struct bk_err *err)
 {
     if (method == 0)
@@ -80,11 +80,12 @@ check_encryption(const struct qcow2 *q, uint32_t method, struct bk_err *err)
                                            : "an unknown encryption");
 }
 
+static int
 parse_header(struct qcow2 *q, struct qcow2_header *h, struct bk_err *err)
 {
     const uint8_t *p = h->raw;
-
     int rc;
+
     if (mb_get_be32(p) != MAGIC)
         return qcow2_bad(q, err, "magic");
     q->version = mb_get_be32(p + 4);
@@ -176,15 +177,36 @@ backing_path(const struct qcow2 *q, const struct qcow2_header *h, char **path, s
     return 0;
 }
 
-/* By what the image says, or else by the extension. */
-static bool
-has_format(const char *path, const char *told, const char *format)
+/* By what the image says, or else by the extension; NULL when neither tells. */
+static const char *
+format_of(const char *path, const char *told)
 {
+    static const char *const known[] = {"raw", "qcow2", "vmdk", "qcow"};
     const char *dot = strrchr(path, '.');
 
     if (told[0])
-        return strcmp(told, format) == 0;
-    return dot && strcmp(dot + 1, format) == 0;
+        return told;
+    for (unsigned i = 0; dot && i < MB_ARRAY_SIZE(known); i++) {
+        if (strcasecmp(dot + 1, known[i]) == 0)
+            return known[i];
+    }
+    return NULL;
+}
+
+/* As nobody told its format, it is raw; but what would be wrong for sure is not read as such. Whatever it looks like,
+ * it is opened as nothing else: a guest may have written it. */
+static int
+check_untold(const struct qcow2 *q, const struct bk_file *f, struct bk_err *err)
+{
+    uint8_t magic[4] = {0};
+
+    if (f->size < sizeof(magic) || bk_file_pread(f, magic, sizeof(magic), 0) < 0 ||
+        (mb_get_be32(magic) != MAGIC && memcmp(magic, "KDMV", 4) != 0))
+        return 0;
+    return bk_fail(err, -EINVAL,
+                   "\"%s\" does not tell the format of its backing file \"%s\", which looks like %s: "
+                   "qemu-img rebase -u -b FILE -F FORMAT tells it",
+                   q->file->path, f->path, magic[0] == 'K' ? "vmdk" : "qcow2");
 }
 
 static int open_at_depth(const char *path, bool read_only, int journal_fd, unsigned depth,
@@ -194,7 +216,7 @@ static int
 open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, struct bk_err *err)
 {
     mb_autofree char *path = NULL;
-    const char *format = h->backing_format;
+    const char *format;
     int rc;
 
     if (h->backing_offset == 0)
@@ -206,14 +228,27 @@ open_backing(struct qcow2 *q, const struct qcow2_header *h, unsigned depth, stru
     if (depth == QCOW2_MAX_CHAIN)
         return bk_fail(err, -ELOOP, "\"%s\": the chain of backing files is longer than %d, or a loop",
                        q->file->path, QCOW2_MAX_CHAIN);
-    if (has_format(path, format, "qcow2"))
+    format = format_of(path, h->backing_format);
+    if (format && strcmp(format, "qcow2") == 0)
         return open_at_depth(path, true, -1, depth + 1, &q->backing, err);
-    if (has_format(path, format, "vmdk"))
+    if (format && strcmp(format, "vmdk") == 0)
         return bk_vmdk_open(path, true, &q->backing, err);
-    if (format[0] && strcmp(format, "raw") != 0)
+    if (format && strcmp(format, "raw") != 0)
         return bk_fail(err, -ENOTSUP, "\"%s\": a backing file of format \"%s\" is not supported",
                        q->file->path, format);
-    return bk_raw_open(path, true, &q->backing, err);
+    rc = bk_raw_open(path, true, &q->backing, err);
+    return rc == 0 && !format ? check_untold(q, q->backing->files[0], err) : rc;
+}
+
+/* A name that the user never gave is told with the image that has it. */
+static int
+name_opener(const struct qcow2 *q, int rc, struct bk_err *err)
+{
+    struct bk_err inner = *err;
+
+    if (rc == -ENOENT || rc == -EACCES)
+        bk_fail(err, rc, "\"%s\": its backing file: %s", q->file->path, inner.text);
+    return rc;
 }
 
 /* Our file and those of the chain, as the image's. */
@@ -263,7 +298,7 @@ open_file(struct qcow2 *q, const char *path, bool read_only, int journal_fd, uns
     if (rc == 0)
         rc = qcow2_tables_init(q, h, err);
     if (rc == 0)
-        rc = open_backing(q, h, depth, err);
+        rc = name_opener(q, open_backing(q, h, depth, err), err);
     return rc < 0 ? rc : list_files(q, err);
 }
 
