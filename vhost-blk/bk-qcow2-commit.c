@@ -291,6 +291,8 @@ qcow2_commit(struct qcow2 *q)
 
     if (rc == 0 && rw->commit_failed)
         rc = carry_out(q);
+    if (rc == 0)
+        rc = qcow2_journal_make_way(q);
     if (rc == 0 && rw->dirty)
         rc = collect(q, &rw->commit);
     if (rc < 0) {

@@ -11,6 +11,7 @@
  *
  *   0     magic  8 format (4 bytes)  12 records per half (4)  16 device and
  *   24    inode of the image  32 two halves: number, records in use
+ *   64    for each half: 1 if it does not have all records it should have
  *   4096  the records of the first half, then those of the second
  *
  * An empty file gets DEFAULT_RECORDS per half; one that has a size as many as fit.
@@ -24,7 +25,10 @@
  * needs (counts, tables) was recorded before it, and its data was written
  * before.  Any beginning of the records is a state that the image can be in;
  * that also holds when a half is full: no further record gets into it, and
- * operations wait for a commit again.
+ * operations wait for a commit again.  That commit has more than the half, which
+ * must not be replayed over it: so the half is brought into the file before, and
+ * emptied, and what is recorded meanwhile in the other half counts for nothing
+ * until the commit has succeeded, as it comes after records that are missing.
  *
  * Nothing here is trusted: a journal that does not belong to the image, or
  * leads out of the file or to other fields of the header than those that change, is refused.  The tables are checked
@@ -73,7 +77,8 @@ struct memory {
     uint32_t records;
     uint64_t device, inode;
     struct half half[2];
-    uint8_t padding[RECORDS_AT - 64];
+    _Atomic(uint64_t) lost[2];
+    uint8_t padding[RECORDS_AT - 80];
     struct record record[];
 };
 _Static_assert(offsetof(struct memory, record) == RECORDS_AT, "the layout of the journal");
@@ -84,6 +89,7 @@ struct qcow2_journal {
     uint64_t records;                   /* per half */
     unsigned half;                      /* that gets the records */
     bool full;                          /* it does not have them all */
+    bool gap;                           /* nor has the one before, whose commit has not succeeded */
     bool asked;                         /* for a commit */
 };
 
@@ -152,6 +158,8 @@ take_records(const struct qcow2_journal *j, struct record **records, size_t *n)
     *n = 0;
     if (used[0] > j->records || used[1] > j->records)
         return -EINVAL;
+    if (atomic_load(&m->lost[first]))
+        used[1] = 0;
     if (used[0] + used[1] == 0)
         return 0;
     *n = used[0] + used[1];
@@ -218,6 +226,8 @@ empty(struct memory *m)
 {
     atomic_store(&m->half[0].used, 0);
     atomic_store(&m->half[1].used, 0);
+    atomic_store(&m->lost[0], 0);
+    atomic_store(&m->lost[1], 0);
     atomic_store(&m->half[0].number, 1);
     atomic_store(&m->half[1].number, 0);
 }
@@ -290,6 +300,7 @@ qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint
     used = atomic_load_explicit(&half->used, memory_order_relaxed);
     if (used >= j->records) {
         j->full = true;
+        atomic_store(&j->memory->lost[j->half], 1);
         return;
     }
     half_records(j, j->half)[used] = (struct record){offset | stage, word};
@@ -302,7 +313,23 @@ qcow2_journal_wants_commit(struct qcow2_journal *j)
     bool ask = !j->asked && atomic_load(&j->memory->half[j->half].used) >= j->records / 4 * 3;
 
     j->asked |= ask;
-    return j->full || ask;
+    return j->full || j->gap || ask;
+}
+
+int
+qcow2_journal_make_way(struct qcow2 *q)
+{
+    struct qcow2_journal *j = q->journal;
+    struct half *half;
+    int rc;
+
+    if (!j || !j->full)
+        return 0;
+    half = &j->memory->half[j->half];
+    rc = write_records(q, half_records(j, j->half), atomic_load(&half->used));
+    if (rc == 0)
+        atomic_store(&half->used, 0);
+    return rc;
 }
 
 void
@@ -313,6 +340,7 @@ qcow2_journal_turn(struct qcow2_journal *j)
     if (!j)
         return;
     number = atomic_load(&j->memory->half[j->half].number) + 1;
+    j->gap = j->full;
     j->half = !j->half;
     j->full = j->asked = false;
     atomic_store(&j->memory->half[j->half].number, number);
@@ -321,6 +349,9 @@ qcow2_journal_turn(struct qcow2_journal *j)
 void
 qcow2_journal_retire(struct qcow2_journal *j)
 {
-    if (j)
-        atomic_store(&j->memory->half[!j->half].used, 0);
+    if (!j)
+        return;
+    atomic_store(&j->memory->half[!j->half].used, 0);
+    atomic_store(&j->memory->lost[!j->half], 0);
+    j->gap = false;
 }

@@ -348,6 +348,9 @@ void qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset,
 /* What was recorded last is not safe without a commit, or one is due. */
 bool qcow2_journal_wants_commit(struct qcow2_journal *j);
 
+/* A commit is about to begin: what it has and the journal has not is no longer in the way. 0 or -errno. */
+int qcow2_journal_make_way(struct qcow2 *q) MB_MUST_CHECK;
+
 /* A commit begins: what is recorded from here on is not about it. It has succeeded. NULL is allowed. */
 void qcow2_journal_turn(struct qcow2_journal *j);
 void qcow2_journal_retire(struct qcow2_journal *j);
