@@ -31,6 +31,14 @@
 
 static const uint8_t zeros[64u << 10];
 
+/* What failed to reach the disk has to fail the guest's flushes too, which the kernel tells of it once only. */
+static int
+sync_file(struct bk_file *file)
+{
+    bk_file_dirtied(file);
+    return bk_file_sync(file);
+}
+
 static int
 pwrite_all(int fd, const void *buf, uint64_t len, uint64_t offset)
 {
@@ -151,6 +159,7 @@ static int
 make_room(struct vmdk_extent *x, uint64_t end)
 {
     uint64_t size = MB_MAX(end + ROOM, x->file->size);
+    int rc;
 
     if (end <= x->room_end)
         return 0;
@@ -159,10 +168,10 @@ make_room(struct vmdk_extent *x, uint64_t end)
         if (errno != EFBIG || ftruncate(x->file->fd, (off_t)size) < 0)
             return -errno;
     }
-    if (fdatasync(x->file->fd) < 0)
-        return -errno;
-    x->room_end = size;
-    return 0;
+    rc = sync_file(x->file);
+    if (rc == 0)
+        x->room_end = size;
+    return rc;
 }
 
 void
@@ -204,9 +213,7 @@ fill_grains(struct vmdk *v, struct vmdk_extent *x, uint64_t first, uint64_t n, c
         rc = write_source(x->file, iov, n_iov, skip, len, host + head);
     if (rc == 0 && !zero_tail)
         rc = copy_up(v, x->file, x->start + at + len, tail, host + head + len);
-    if (rc == 0 && v->parent && fdatasync(x->file->fd) < 0)
-        rc = -errno;
-    return rc;
+    return rc == 0 && v->parent ? sync_file(x->file) : rc;
 }
 
 /* Allocate those grains. Under the lock. */
@@ -268,7 +275,5 @@ vmdk_write_new(struct vmdk *v, const struct iovec *iov, unsigned n_iov, uint64_t
         skip += done;
     }
     pthread_mutex_unlock(&v->lock);
-    if (rc == 0 && dsync && fdatasync(p.extent->file->fd) < 0)
-        rc = -errno;
-    return rc;
+    return rc == 0 && dsync ? sync_file(p.extent->file) : rc;
 }

@@ -150,10 +150,17 @@ ftruncate(int fd, off_t size)
     return rc;
 }
 
+__attribute__((unused)) static bool sync_fails; /* once */
+
 /* Nothing reaches the disk for the test's sake: the recording is the disk. */
 int
 fdatasync(int fd)
 {
+    if (sync_fails) {
+        sync_fails = false;
+        errno = EIO;
+        return -1;
+    }
     pthread_mutex_lock(&recorder);
     may_die(fd);
     if (fd == recorded_fd)
