@@ -39,6 +39,8 @@ runs_out() {
     while [ $done -lt 8 ] && "$do" s "write:$(((1 + done) * m)):$m:170" 2>>log; do done=$((done + 1)); done
     [ $done -lt 8 ]
     check $? "$what: not for all"
+    [ "$(grep -c 'msb-vhost-blk: .*image.*failed: No space left on device' log)" = 1 ]
+    check $? "$what: of which the log tells, once"
     "$do" s flush 2>>log
     rm full/filler
     "$do" s flush "is:0:65536:1" "is:$m:$((done * m)):170" 2>>log

@@ -49,6 +49,7 @@ struct bk_dev {
     struct bk_dev_settings set;
     atomic_uint_least64_t size;       /* bytes of the disk; only grows */
     uint64_t features;                /* VIRTIO_BLK_F_* offered */
+    atomic_uint_least64_t tell_due;   /* no failed request is told of before; by bk_now_ns() */
     atomic_bool writeback;            /* the driver may rely on flushes; otherwise each write is stable */
     atomic_bool wce;                  /* the configuration field "writeback" */
     uint64_t taken;                   /* features that the driver took */

@@ -11,10 +11,12 @@
 
 #include "mb-endian.h"
 #include "mb-iov.h"
+#include "mb-log.h"
 #include "mb-overflow.h"
 
 #include "bk-req.h"
 
+#define TELL_EVERY_NS (UINT64_C(60) * 1000000000)
 #define FEATURE(n) (UINT64_C(1) << (n))
 
 struct request_type {
@@ -29,6 +31,31 @@ status_of(int err)
     return err == 0 ? VIRTIO_BLK_S_OK : err == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR;
 }
 
+/* The guest learns no more than that it failed; who keeps the host's disks has to know why. Not each time. */
+static void
+tell_failure(const struct bk_req *req, int err)
+{
+    static const char *const names[] = {
+        [VIRTIO_BLK_T_IN] = "read", [VIRTIO_BLK_T_OUT] = "write", [VIRTIO_BLK_T_FLUSH] = "flush",
+        [VIRTIO_BLK_T_DISCARD] = "discard", [VIRTIO_BLK_T_WRITE_ZEROES] = "write of zeros"};
+    struct bk_dev *dev = bk_queue_dev(req->bq);
+    uint64_t now = bk_now_ns(), due = atomic_load(&dev->tell_due);
+
+    if (now < due || !atomic_compare_exchange_strong(&dev->tell_due, &due, now + TELL_EVERY_NS))
+        return;
+    mb_warn("\"%s\": a %s of the guest failed: %s", dev->image->files[0]->path, names[req->type], strerror(-err));
+}
+
+static void
+finish(struct bk_req *req, int err, size_t written)
+{
+    uint8_t status = status_of(err);
+
+    if (status == VIRTIO_BLK_S_IOERR)
+        tell_failure(req, err);
+    bk_req_complete(req, status, written);
+}
+
 /* ---- read, write --------------------------------------------------------------------- */
 
 static void
@@ -36,13 +63,13 @@ read_done(struct bk_io *io, int err)
 {
     struct bk_req *req = MB_CONTAINER_OF(io, struct bk_req, io);
 
-    bk_req_complete(req, status_of(err), req->in_len);
+    finish(req, err, req->in_len);
 }
 
 static void
 plain_done(struct bk_io *io, int err)
 {
-    bk_req_complete(MB_CONTAINER_OF(io, struct bk_req, io), status_of(err), 0);
+    finish(MB_CONTAINER_OF(io, struct bk_req, io), err, 0);
 }
 
 static uint64_t

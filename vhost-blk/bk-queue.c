@@ -28,6 +28,12 @@ struct bk_queue {
     struct iovec *iov;
 };
 
+struct bk_dev *
+bk_queue_dev(struct bk_queue *bq)
+{
+    return bq->dev;
+}
+
 struct vh_queue *
 bk_queue_vq(struct bk_queue *bq)
 {

@@ -48,6 +48,7 @@ void bk_req_dispatch(struct bk_dev *dev, struct bk_req *req);
 
 /* Back into the pool. (bk-queue.c) */
 void bk_queue_put(struct bk_queue *bq, struct bk_req *req);
+struct bk_dev *bk_queue_dev(struct bk_queue *bq);
 struct vh_queue *bk_queue_vq(struct bk_queue *bq);
 struct bk_engine *bk_queue_engine(struct bk_queue *bq);
 
