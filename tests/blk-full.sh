@@ -19,7 +19,9 @@ trap 'umount -l "$work/full"; cleanup' EXIT
 real=$blk
 cat >with-journal <<END
 #!/usr/bin/env python3
-import os, sys
+import os, resource, sys
+if "LIMIT" in os.environ:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["LIMIT"]),) * 2)
 fd = os.memfd_create("journal", os.MFD_ALLOW_SEALING)
 os.set_inheritable(fd, True)
 os.execv("$real", ["$real", "--journal-fd=%d" % fd] + sys.argv[1:])
@@ -65,6 +67,23 @@ for journal in '' yes; do
     good qemu-io -f qcow2 -c 'write -P 17 0 64M' base.qcow2
     runs_out qcow2 cluster_size=4k 4M "$work/base.qcow2"
 done
+
+# A file that cannot become larger than this: only what is behind that fails.
+good qemu-img create -q -f qcow2 limited 64M
+export LIMIT=$((8 * m))
+serve --format=qcow2 --blk-file=limited
+unset LIMIT
+"$do" s "write:0:$((2 * m)):7" flush "write:$((2 * m)):$((2 * m)):7" flush 2>>log
+check $? 'a flush does not need room ahead'
+done=4
+while [ $done -lt 9 ] && "$do" s "write:$((done * m)):$m:7" flush 2>>log; do done=$((done + 1)); done
+[ $done = 7 ]
+check $? 'all of the file can be used'
+"$do" s flush "is:0:$((done * m)):7" 2>>log
+check $? 'and what is in it is there'
+stop && qemu-img check -f qcow2 limited >>log 2>&1
+check $? 'and the image is whole'
+
 blk=$real journal=
 runs_out vmdk subformat=monolithicSparse 4M
 good qemu-img convert -f qcow2 -O vmdk -o subformat=monolithicSparse base.qcow2 base.vmdk

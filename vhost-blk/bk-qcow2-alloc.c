@@ -56,10 +56,9 @@ qcow2_fill_reserve(struct qcow2 *q)
     for (unsigned i = 0; i < rw->n_reserve; i++)
         have += rw->reserve[i].count;
     while (have < want && rw->n_reserve < QCOW2_MAX_RUNS) {
-        int rc = claim_batch(q, want - have);
-
-        if (rc < 0)
-            return rc == -ENOSPC || rc == -EBUSY ? 0 : rc;
+        /* It is only an advance: whoever needs a cluster finds out. */
+        if (claim_batch(q, want - have) < 0)
+            return rw->error;
         have += rw->reserve[rw->n_reserve - 1].count;
     }
     return 0;
@@ -72,6 +71,9 @@ qcow2_take(struct qcow2 *q, uint64_t max, uint64_t *first, uint64_t *count)
     struct qcow2_run *run = &rw->reserve[0];
     int rc = rw->n_reserve ? 0 : claim_batch(q, batch_size(q, MB_MAX(max, 2 * rw->taken)));
 
+    /* At the end of what the file can have there may be less. */
+    if (rc == -EFBIG)
+        rc = claim_batch(q, 1);
     if (rc < 0)
         return rc;
     *first = run->first;
