@@ -143,6 +143,9 @@ fails_with 2 'not a disk image' "a directory" msb run -q --mount-disk ./tree:/x 
 fails_with 1 'mounted twice' "one image twice, under two names" msb run -q --mount-disk ./bare.img:/x --mount-disk "$tmp/d/../d/bare.img:/y" busybox -- true
 fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" \
     msb run -q --mount-disk ./packed.qcow2:/x:ro,format=raw busybox -- true
+quiet qemu-img convert -f raw -O vdi bare.img foreign.vdi
+fails_with 1 'VDI image; convert it' "an image of a format that is not supported is named" \
+    msb run -q --mount-disk ./foreign.vdi:/x busybox -- true
 fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
 
 fails_with 1 '/x.*Several partitions.*partition=N: 1 \(ext4, 16 MiB\), 2 \(no known file system, [^)]*\), 5 \(ext4, 16 MiB\)$' \
