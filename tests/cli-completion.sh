@@ -25,6 +25,8 @@ like "the options of a mount" "$(answers msb run --mount-dir /usr:/mnt:)" "^/usr
 unlike "of this kind of mount" "$(answers msb run --mount-dir /usr:/mnt:)" "fstype"
 is "a value of one" "$(answers msb run -v /usr:/mnt:cache=)" \
     "/usr:/mnt:cache=auto /usr:/mnt:cache=none /usr:/mnt:cache=always :nospace "
+is "a switch has two" "$(answers msb run --mount-file /etc/passwd:/mnt:xattr=o)" \
+    "/etc/passwd:/mnt:xattr=on /etc/passwd:/mnt:xattr=off :nospace "
 is "a value behind another option" "$(answers msb run --volume=/usr:/mnt:ro,stat-virt=o)" "/usr:/mnt:ro,stat-virt=off :nospace "
 is "a number is not proposed" "$(answers msb run -v /usr:/mnt:inodes=)" ":nospace "
 unlike "what was given is not proposed again" "$(answers msb run -v /usr:/mnt:rw,cache=none,)" ",(ro|rw|cache=) "

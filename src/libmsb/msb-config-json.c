@@ -56,6 +56,15 @@ add_true(JsonBuilder *b, const char *key, gboolean value)
 }
 
 static void
+add_false(JsonBuilder *b, const char *key, gboolean value)
+{
+    if (value)
+        return;
+    json_builder_set_member_name(b, key);
+    json_builder_add_boolean_value(b, FALSE);
+}
+
+static void
 add_strv(JsonBuilder *b, const char *key, char **values)
 {
     if (!values)
@@ -94,6 +103,7 @@ add_mount(JsonBuilder *b, const MsbMount *m)
         add_int(b, "inodes", (gint64)m->quota.inodes);
     if (m->cache != MSB_CACHE_AUTO)
         add_string(b, "cache", caches[m->cache]);
+    add_false(b, "xattr", !m->no_xattr);
     if (m->volume_kind_given)
         add_string(b, "volume_kind", volume_kinds[m->volume_is_disk ? 1 : 0]);
     add_string(b, "format", m->format);
@@ -251,6 +261,7 @@ read_mount(JsonNode *node, const char *where, GError **error)
     m->quota.bytes = (guint64)msb_json_get_int(&r, "quota", 0, 0, G_MAXINT64);
     m->quota.inodes = (guint64)msb_json_get_int(&r, "inodes", 0, 0, G_MAXINT64);
     m->cache = (MsbCache)msb_json_get_choice(&r, "cache", caches, MSB_CACHE_AUTO);
+    m->no_xattr = !msb_json_get_boolean(&r, "xattr", TRUE);
     volume_kind = msb_json_get_choice(&r, "volume_kind", volume_kinds, -1);
     m->volume_kind_given = volume_kind >= 0;
     m->volume_is_disk = volume_kind == 1;

@@ -36,8 +36,8 @@ enum {
 
 typedef enum {
     OPT_RO, OPT_RW, OPT_NOEXEC, OPT_NOSUID, OPT_NODEV, OPT_STAT_VIRT, OPT_HOST_PERMS,
-    OPT_QUOTA, OPT_INODES, OPT_CACHE, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE, OPT_PARTITION,
-    OPT_SECRET_FILE, OPT_DETECT_ZEROES,
+    OPT_QUOTA, OPT_INODES, OPT_CACHE, OPT_XATTR, OPT_UID, OPT_GID, OPT_KIND, OPT_SIZE, OPT_FORMAT, OPT_FSTYPE,
+    OPT_PARTITION, OPT_SECRET_FILE, OPT_DETECT_ZEROES,
 } Option;
 
 typedef struct {
@@ -59,6 +59,7 @@ static const OptionInfo options[] = {
     { "quota", OPT_QUOTA, TRUE, FOR_VOLUME | FOR_DIR | FOR_NAMED, OPT_QUOTA },
     { "inodes", OPT_INODES, TRUE, FOR_VOLUME | FOR_DIR | FOR_NAMED, OPT_INODES },
     { "cache", OPT_CACHE, TRUE, FOR_SHARES, OPT_CACHE },
+    { "xattr", OPT_XATTR, TRUE, FOR_SHARES, OPT_XATTR },
     { "uid", OPT_UID, TRUE, FOR_SHARES, OPT_UID },
     { "gid", OPT_GID, TRUE, FOR_SHARES, OPT_GID },
     { "kind", OPT_KIND, TRUE, FOR_NAMED, OPT_KIND },
@@ -73,6 +74,7 @@ static const OptionInfo options[] = {
 static const char *const stat_virts[] = { "strict", "relaxed", "off", NULL };
 static const char *const host_perms[] = { "private", "mirror", NULL };
 static const char *const caches[] = { "auto", "none", "always", NULL };
+static const char *const xattrs[] = { "on", "off", NULL };
 static const char *const detect_zeroes[] = { "off", "on", "unmap", NULL };
 static const char *const kinds[] = { "dir", "directory", "disk", NULL };
 
@@ -276,6 +278,11 @@ apply_option(Parse *p, const OptionInfo *info, const char *value, GError **error
             return FALSE;
         m->cache = (MsbCache)i;
         return TRUE;
+    case OPT_XATTR:
+        if (!choose(p, info->name, value, xattrs, &i, error))
+            return FALSE;
+        m->no_xattr = i == 1;
+        return TRUE;
     case OPT_UID:
         return set_id(p, info->name, value, &m->uid, error);
     case OPT_GID:
@@ -320,6 +327,8 @@ words_of(Option id)
         return host_perms;
     case OPT_CACHE:
         return caches;
+    case OPT_XATTR:
+        return xattrs;
     case OPT_DETECT_ZEROES:
         return detect_zeroes;
     case OPT_KIND:

@@ -213,8 +213,9 @@ check_mount_options(const MsbMount *m, GError **error)
     if ((m->quota.bytes || m->quota.inodes) && (!is_share(m) || m->kind == MSB_MOUNT_FILE))
         return mount_fails(m, error, "a quota goes with directories");
     if (!is_share(m) && (m->stat_virt != MSB_STAT_VIRT_STRICT || m->host_perms != MSB_HOST_PERMS_PRIVATE ||
-                         m->cache != MSB_CACHE_AUTO || m->uid >= 0 || m->gid >= 0))
-        return mount_fails(m, error, "stat-virt, host-perms, cache, uid and gid go with shared directories and files");
+                         m->cache != MSB_CACHE_AUTO || m->no_xattr || m->uid >= 0 || m->gid >= 0))
+        return mount_fails(m, error,
+                           "stat-virt, host-perms, cache, xattr, uid and gid go with shared directories and files");
     if (m->stat_virt == MSB_STAT_VIRT_OFF && m->host_perms == MSB_HOST_PERMS_MIRROR)
         return mount_fails(m, error, "host-perms=mirror has no meaning with stat-virt=off");
     if (m->stat_virt == MSB_STAT_VIRT_OFF && m->uid >= 0)

@@ -37,6 +37,7 @@ typedef struct {
     guint64 size;         /* tmpfs, named disk: bytes, 0 = default */
     MsbQuota quota;       /* dir, named */
     MsbCache cache;       /* what the guest may keep of dir, file, named */
+    gboolean no_xattr;    /* dir, file, named: the guest sees no extended attributes */
     gboolean volume_is_disk; /* named: kind=disk was asked for, or found when the sandbox was made */
     gboolean volume_kind_given;
     char *format;         /* disk: raw|qcow|qcow2|vmdk, NULL = by extension */

@@ -205,6 +205,8 @@ add_share(MsbPlan *plan, const MsbPlanInput *in, const char *id, const char *pat
     }
     if (mount && mount->cache != MSB_CACHE_AUTO)
         take_arg(argv, g_strconcat("--cache=", mount->cache == MSB_CACHE_NONE ? "none" : "always", NULL));
+    if (mount && mount->no_xattr)
+        take_arg(argv, g_strdup("--no-xattr"));
     if (!device->readonly && !is_file)
         add_quota(argv, in, mount, quota ? quota : &none);
     end_argv(plan, device, argv);

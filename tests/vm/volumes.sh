@@ -66,6 +66,25 @@ is "$out" "$(printf '%s\n' 19 20)" "the guest makes no more files, and is told t
 fails_with 1 "quota of 8388608 bytes" "another quota is refused" msb run -q -v "quota$id:/q:quota=9M" busybox -- true
 msb rm -q -f "q$id"
 
+# Without extended attributes for the guest, whose owners and modes are in one on the host. The second mount is of the
+# same directory, where the attribute can be set, and shows what the first one does not.
+runs "a mount without extended attributes" msb run -q -d -n "x$id" -v "attrs$id:/off:xattr=off" -v "attrs$id:/on" debian -- \
+    tail -f /dev/null
+like "$(msb inspect "x$id")" '"xattr" ?: ?false' "inspect tells"
+a() { msb exec -q "x$id" -- "$@"; }
+runs "has files" a sh -c 'echo text >/off/file && chown 1000:100 /off/file && chmod 4751 /off/file'
+runs "that elsewhere have attributes" a setfattr -n user.test -v value /on/file
+is "$(a getfattr --only-values -n user.test /on/file)" value "which are seen there"
+fails_with 1 'Operation not supported' "a read of one is not supported" a getfattr -n user.test /off/file
+fails_with 1 'Operation not supported' "a write is not" a setfattr -n user.test -v other /off/file
+is "$(a getfattr -d -m - /off/file)" "" "none is listed"
+is "$(a stat -c '%u:%g %a' /off/file)" "1000:100 4751" "the guest has its own owners and modes"
+is "$(stat -c '%U %a' "$MSB_HOME/volumes/attrs$id/file")" "$(id -un) 600" "the host not"
+runs "the sandbox again" msb restart -q "x$id"
+is "$(a stat -c '%u:%g %a' /off/file /on/file)" "$(printf '%s\n' "1000:100 4751" "1000:100 4751")" "has them again"
+is "$(a cat /off/file)" text "and the contents"
+msb rm -q -f "x$id"
+
 # A file alone, which the host replaces.
 echo one >"$tmp/config"
 runs "a file of the host" msb run -q -d -n "f$id" -v "$tmp/config:/etc/app.conf" --mount-file "$tmp/ro/file:/ro.conf:ro" \

@@ -253,6 +253,8 @@ test_rules(void)
     BREAK(MSB_ERROR_INVALID,
           msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/d:stat-virt=off,host-perms=mirror")),
           "no meaning");
+    BREAK(MSB_ERROR_INVALID, MsbMount *m = mount_of(MSB_MOUNT_FLAG_TMPFS, "/t"); m->no_xattr = TRUE;
+          msb_config_add_mount(c, m), "xattr, uid and gid go with shared directories");
     BREAK(MSB_ERROR_INVALID, msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_NAMED, "v:/d:size=1G")), "a size goes");
 #undef BREAK
 }
@@ -343,7 +345,7 @@ config_full(void)
     msb_config_add_label(c, "k=v", NULL);
     msb_config_add_label(c, "flag", NULL);
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_VOLUME, "data:/d:ro,nosuid"));
-    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,noexec,nodev"));
+    msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DIR, "/etc:/e:stat-virt=relaxed,uid=0,gid=7,xattr=off,noexec,nodev"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/i:format=qcow2,ro,secret-file=/etc/group,"
                                                           "fstype=ext4,partition=3"));
     msb_config_add_mount(c, mount_of(MSB_MOUNT_FLAG_DISK, "/etc/hostname:/j:detect-zeroes=unmap"));
@@ -373,6 +375,9 @@ test_round_trip(void)
     m = g_ptr_array_index(msb_config_get_mounts(after), 1);
     g_assert_cmpint(m->gid, ==, 7);
     g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_RELAXED);
+    g_assert_true(m->no_xattr);
+    m = g_ptr_array_index(msb_config_get_mounts(after), 0);
+    g_assert_false(m->no_xattr);
     g_assert_true(msb_config_get_ephemeral(after));
     msb_config_validate(after, &error);
     g_assert_no_error(error);

@@ -62,6 +62,9 @@ static const Bad bad[] = {
     { MSB_MOUNT_FLAG_FILE, "/etc/passwd:/d:inodes=5", "'inodes' is not valid here" },
     { MSB_MOUNT_FLAG_DIR, "/etc:/d:cache=some", "'cache=some' is not one of auto, none, always" },
     { MSB_MOUNT_FLAG_TMPFS, "/d:cache=none", "'cache' is not valid here" },
+    { MSB_MOUNT_FLAG_DIR, "/etc:/d:xattr=no", "'xattr=no' is not one of on, off" },
+    { MSB_MOUNT_FLAG_DIR, "/etc:/d:xattr", "option 'xattr' needs a value" },
+    { MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:xattr=off", "'xattr' is not valid here" },
     { MSB_MOUNT_FLAG_VOLUME, "data:/d:quota=12X", "unit 'X' is not known" },
     { MSB_MOUNT_FLAG_NAMED, "./data:/d", "does not begin" },
     { MSB_MOUNT_FLAG_NAMED, "data:/d:kind=box", "dir, directory, disk" },
@@ -146,8 +149,10 @@ static void
 test_options(void)
 {
     g_autoptr(MsbMount) m = parse_good(MSB_MOUNT_FLAG_DIR,
-        "/etc:/d:stat-virt=relaxed,host-perms=mirror,uid=1000,gid=0,quota=1.5G,inodes=1000,cache=none,noexec,nodev");
+        "/etc:/d:stat-virt=relaxed,host-perms=mirror,uid=1000,gid=0,quota=1.5G,inodes=1000,cache=none,xattr=off,"
+        "noexec,nodev");
     g_autoptr(MsbMount) n = parse_good(MSB_MOUNT_FLAG_NAMED, "v:/d:kind=disk,size=20G");
+    g_autoptr(MsbMount) x = parse_good(MSB_MOUNT_FLAG_FILE, "/etc/passwd:/d:xattr=on");
     g_autoptr(MsbMount) d = parse_good(MSB_MOUNT_FLAG_DISK, "/etc/passwd:/d:format=raw,fstype=ext4,ro,partition=12,secret-file=/etc/../etc/group");
 
     g_assert_cmpint(m->stat_virt, ==, MSB_STAT_VIRT_RELAXED);
@@ -156,6 +161,7 @@ test_options(void)
     g_assert_cmpint(m->gid, ==, 0);
     g_assert_cmpuint(m->quota.inodes, ==, 1000);
     g_assert_cmpint(m->cache, ==, MSB_CACHE_NONE);
+    g_assert_true(m->no_xattr && !n->no_xattr && !x->no_xattr);
     g_assert_cmpuint(m->quota.bytes, ==, 1536 * G_GUINT64_CONSTANT(1048576));
     g_assert_true(m->noexec && m->nodev && !m->nosuid);
     g_assert_true(n->volume_is_disk && n->volume_kind_given);

@@ -163,7 +163,7 @@ test_mounts(Fixture *f, gconstpointer data)
 
     msb_config_set_user(f->config, "1000:100");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_FILE, "/etc/passwd:/a/b/c/d:ro,noexec");
-    plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6,quota=1G");
+    plan_add_mount(f->config, MSB_MOUNT_FLAG_VOLUME, "data:/a/b/c:host-perms=mirror,uid=5,gid=6,quota=1G,xattr=off");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_TMPFS, "/tmp:64M");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DIR, "/etc:/a:stat-virt=off,nosuid,nodev,quota=500,inodes=7,cache=always");
     plan_add_mount(f->config, MSB_MOUNT_FLAG_DISK, "/etc/passwd:/b:fstype=ext4,partition=2");
@@ -199,7 +199,7 @@ test_mounts(Fixture *f, gconstpointer data)
     g_assert_null(device(plan, 1)->target);
     assert_argv(f, plan, 3, "/libexec/msb-vhost-fs --socket-path=RUN/m1.sock --tag=m1 "
                             "--shared-dir=HOME/volumes/data --stat-virt=strict --host-perms=mirror --uid=5 --gid=6 "
-                            "--quota-dir=HOME/volumes/.quota --quota=1073741824");
+                            "--no-xattr --quota-dir=HOME/volumes/.quota --quota=1073741824");
     assert_argv(f, plan, 4, "/libexec/msb-vhost-fs --socket-path=RUN/m3.sock --tag=m3 --shared-dir=/etc "
                             "--stat-virt=off --cache=always --quota-dir=HOME/volumes/.quota --quota=524288000 "
                             "--quota-inodes=7 --quota-recount");
