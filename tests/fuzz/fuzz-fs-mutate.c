@@ -7,6 +7,8 @@
 #include <config.h>
 
 #include <linux/fuse.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,11 +74,13 @@ static const struct {
     {69, 0, 1, 1},
     {70, 0, 1, 1},
     {71, 0, 1, 0},
+    {72, 0, 1, 1},
 };
 
 static const char *const names[] = {
     "a", "b", "c", "a", "b", "a/b", "b/a", "..", ".", "", "user.a", "user.b", "user.msb.override_stat",
-    "security.capability", "trusted.t", "system.posix_acl_access", "../secret", "hard",
+    "security.capability", "trusted.t", "system.posix_acl_access", "system.posix_acl_default",
+    "../secret", "hard",
 };
 
 static unsigned state;
@@ -102,15 +106,22 @@ fill_structure(uint8_t *at, size_t n)
     }
 }
 
-static size_t
-make_record(uint8_t *out)
+static uint8_t *
+put_name(uint8_t *at, const char *name)
 {
-    unsigned k = number(MB_ARRAY_SIZE(shapes));
-    bool host = shapes[k].opcode >= 64, wide = !host && number(4) != 0;
-    uint8_t *at = out, *length, *body;
-    uint16_t len;
+    size_t n = strlen(name) + 1;
 
-    *at++ = (uint8_t)(shapes[k].opcode | (wide ? 128 : 0));
+    memcpy(at, name, n);
+    return at + n;
+}
+
+/* All before the body; the length, its last two bytes, is not known yet. */
+static uint8_t *
+put_head(uint8_t *at, unsigned opcode)
+{
+    bool wide = opcode < 64 && number(4) != 0;
+
+    *at++ = (uint8_t)(opcode | (wide ? 128 : 0));
     *at++ = (uint8_t)number(number(2) ? 3 : 12);
     *at++ = (uint8_t)((number(8) ? 1 : 0) | (number(16) ? 0 : 4) | (number(4) ? 0 : number(32) << 3));
     if (wide) {
@@ -121,17 +132,88 @@ make_record(uint8_t *out)
         at += 2;
         *at++ = (uint8_t)(number(2) ? 0 : number(256));
     }
-    length = at;
-    at += 2;
-    body = at;
+    return at + 2;
+}
+
+/* The length of the body that ends at end. */
+static size_t
+end_record(const uint8_t *out, uint8_t *body, const uint8_t *end)
+{
+    uint16_t len = (uint16_t)(end - body);
+
+    if (len < 255 && number(12) == 0)
+        len = (uint16_t)(0xf000 | number(16) << 8 | len);
+    memcpy(body - 2, &len, 2);
+    return (size_t)(end - out);
+}
+
+static uint8_t *
+put_acl_entry(uint8_t *at, uint16_t tag, uint32_t id)
+{
+    const struct posix_acl_xattr_entry entry = {tag, (uint16_t)number(8), id};
+
+    memcpy(at, &entry, sizeof(entry));
+    return at + sizeof(entry);
+}
+
+/* Mostly one that the kernel takes: sorted, with a mask if anybody is named. */
+static uint8_t *
+put_acl(uint8_t *acl)
+{
+    uint32_t version = number(16) ? POSIX_ACL_XATTR_VERSION : number(4), users = number(3), groups = number(3);
+    uint8_t *at = acl + sizeof(version);
+
+    memcpy(acl, &version, sizeof(version));
+    at = put_acl_entry(at, ACL_USER_OBJ, ACL_UNDEFINED_ID);
+    for (uint32_t i = 0; i < users; i++)
+        at = put_acl_entry(at, ACL_USER, i * 1000);
+    at = put_acl_entry(at, ACL_GROUP_OBJ, ACL_UNDEFINED_ID);
+    for (uint32_t i = 0; i < groups; i++)
+        at = put_acl_entry(at, ACL_GROUP, i);
+    if (users + groups > 0 ? number(16) : number(4) == 0)
+        at = put_acl_entry(at, ACL_MASK, ACL_UNDEFINED_ID);
+    at = put_acl_entry(at, ACL_OTHER, ACL_UNDEFINED_ID);
+    if (number(4) == 0) /* one number of one entry */
+        acl[number((uint32_t)(at - acl))] = (uint8_t)number(number(2) ? 64 : 256);
+    if (number(8))
+        return at;
+    memset(at, 0, sizeof(struct posix_acl_xattr_entry)); /* cut off, or too long */
+    return acl + number((uint32_t)(at - acl) + sizeof(struct posix_acl_xattr_entry));
+}
+
+/* One is set, by the guest or by the host. */
+static size_t
+make_acl_record(uint8_t *out)
+{
+    bool host = number(8) == 0;
+    uint8_t *body = put_head(out, host ? 72 : FUSE_SETXATTR), *value, *end;
+    struct fuse_setxattr_in in = {.flags = number(4) ? 0 : number(4), .setxattr_flags = number(3)};
+
+    if (host) {
+        value = put_name(body, names[number(5)]);
+        *value++ = (uint8_t)number(2);
+        return end_record(out, body, put_acl(value));
+    }
+    value = put_name(body + sizeof(in), number(2) ? "system.posix_acl_access" : "system.posix_acl_default");
+    end = put_acl(value);
+    in.size = (uint32_t)(end - value) + (number(16) ? 0 : number(40));
+    memcpy(body, &in, sizeof(in));
+    return end_record(out, body, end);
+}
+
+static size_t
+make_record(uint8_t *out)
+{
+    unsigned k = number(MB_ARRAY_SIZE(shapes) + 2); /* ACLs as often as two of them */
+    uint8_t *body, *at;
+
+    if (k >= MB_ARRAY_SIZE(shapes))
+        return make_acl_record(out);
+    at = body = put_head(out, shapes[k].opcode);
     fill_structure(at, shapes[k].fixed);
     at += shapes[k].fixed;
-    for (unsigned i = 0; i < shapes[k].names; i++) {
-        const char *name = names[number(number(4) ? 5 : MB_ARRAY_SIZE(names))];
-
-        memcpy(at, name, strlen(name) + 1);
-        at += strlen(name) + 1;
-    }
+    for (unsigned i = 0; i < shapes[k].names; i++)
+        at = put_name(at, names[number(number(4) ? 5 : MB_ARRAY_SIZE(names))]);
     if (shapes[k].data) {
         size_t n = number(40);
 
@@ -139,11 +221,7 @@ make_record(uint8_t *out)
             at[i] = (uint8_t)(number(2) ? 1 : number(256));
         at += n;
     }
-    len = (uint16_t)(at - body);
-    if (len < 255 && number(12) == 0)
-        len = (uint16_t)(0xf000 | number(16) << 8 | len);
-    memcpy(length, &len, 2);
-    return (size_t)(at - out);
+    return end_record(out, body, at);
 }
 
 /* ---- the list of them -------------------------------------------------------------------- */

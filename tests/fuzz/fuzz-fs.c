@@ -56,6 +56,8 @@ static const uint32_t long_bodies[16] = {
     FS_MAX_BODY, FS_MAX_BODY + 1, HUGE_BODY, HUGE_BODY,
 };
 
+static bool acls;               /* the guest may have some */
+static atomic_bool host_acls;   /* the host has set some */
 static char top[64], share[80], file[96], accounts[80], secret[80];
 static uint8_t secret_text[SECRET_SIZE];
 
@@ -76,10 +78,34 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
     return remove(path);
 }
 
+static bool denied;
+
+static int
+open_up(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)ftw;
+    if ((type == FTW_D || type == FTW_DNR) && chmod(path, 0700) == 0 && type == FTW_DNR)
+        denied = true;
+    return 0;
+}
+
+/* Also directories that the guest has closed to an ordinary user who runs this. */
+static void
+remove_tree(const char *path)
+{
+    do {
+        denied = false;
+        if (geteuid() != 0)
+            nftw(path, open_up, 16, FTW_PHYS);
+    } while (denied);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void
 remove_top(void)
 {
-    nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(top);
 }
 
 static void
@@ -193,6 +219,20 @@ note_reply(const struct fuse_in_header *in, const uint8_t *payload, size_t len)
     }
 }
 
+/* Attributes that the guest is not to know of. */
+static void
+check_list(const uint8_t *list, size_t len)
+{
+    if (len > 0 && list[len - 1] != 0)
+        abort();
+    for (size_t at = 0; at < len; at += strnlen((const char *)list + at, len - at) + 1) {
+        if (fs_ident_is_private((const char *)list + at))
+            abort();
+        if (!acls && len - at > 7 && memcmp(list + at, "system.", 7) == 0)
+            abort();
+    }
+}
+
 static void
 check_reply(const struct sent *s, const uint8_t *reply, size_t written)
 {
@@ -207,6 +247,8 @@ check_reply(const struct sent *s, const uint8_t *reply, size_t written)
         if (reply[i] == secret_text[0] && is_secret(reply + i))
             abort();
     }
+    if (!out.error && s->in.opcode == FUSE_LISTXATTR)
+        check_list(reply + sizeof(out), written - sizeof(out));
     if (!out.error)
         note_reply(&s->in, reply + sizeof(out), written - sizeof(out));
 }
@@ -298,6 +340,8 @@ one_record(struct fs *fs, struct fuzz_input *input)
     }
     len = take_body(input, body);
     if (kind >= 64 && kind < 128) {
+        if (kind % 16 == 8)
+            atomic_store(&host_acls, true);
         fuzz_fs_host(share, secret, kind, body, len);
         return;
     }
@@ -408,6 +452,8 @@ run(uint8_t mode, struct fuzz_input *input)
 
     config.read_only = mode % 4 == 3;
     config.stat_virt = mode % 4 == 3 ? FS_STAT_RELAXED : (enum fs_stat_virt)(mode % 4);
+    acls = config.stat_virt == FS_STAT_OFF;
+    atomic_store(&host_acls, false);
     config.no_openat2 = mode & 4;
     if (mode & 8)
         config.quota = (struct fs_quota_config){.dir = accounts, .bytes = 128u << 10, .inodes = 8};
@@ -428,6 +474,8 @@ run(uint8_t mode, struct fuzz_input *input)
     else
         all_records(fs, *input);
     check_nothing_held(fs);
+    if (!acls && !atomic_load(&host_acls))
+        fuzz_fs_no_acls(share);
     fs_free(fs);
     if (lowest_free_fd() != first_fd)
         abort();
@@ -444,9 +492,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (mkdir(share, 0700) < 0 || (mode & 8 && mkdir(accounts, 0700) < 0))
         abort();
     run(mode, &input);
-    nftw(share, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_tree(share);
     if (mode & 8)
-        nftw(accounts, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        remove_tree(accounts);
     check_outside();
     return 0;
 }
