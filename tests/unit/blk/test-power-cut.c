@@ -87,7 +87,7 @@ start_op(struct bt *t, struct bk_image *image, struct op *op, const bool *busy, 
 
         for (unsigned k = 0; k < UNIT; k += 8)
             mb_put_be64(buf + i * UNIT + k, number);
-        writes[n_writes++] = (struct guest_write){unit + i, number, n_events, UINT32_MAX, false};
+        writes[n_writes++] = (struct guest_write){unit + i, number, events_so_far(), UINT32_MAX, false};
     }
     (kind < 7 ? bk_image_write : kind < 9 ? bk_image_zero : bk_image_discard)(image, io);
 }
