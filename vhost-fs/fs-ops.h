@@ -74,6 +74,8 @@ int fs_op_removexattr(struct fs_req *req);
 int fs_op_getlk(struct fs_req *req);
 int fs_op_setlk(struct fs_req *req);
 int fs_op_setlkw(struct fs_req *req);
+
+/* fs-lock-wait.c */
 int fs_op_interrupt(struct fs_req *req);
 
 /* ---- shared between families --------------------------------------------------------- */
