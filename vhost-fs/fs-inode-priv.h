@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What fs-inode.c and fs-inode-fd.c share.
+ * What fs-inode.c, fs-inode-ref.c and fs-inode-fd.c share.
  */
 #ifndef FS_INODE_PRIV_H
 #define FS_INODE_PRIV_H
@@ -27,6 +27,13 @@ fs_statx_mnt(const struct statx *stx)
 
 /* Close the descriptor of a node that nobody can reach. */
 void fs_node_drop_fd(struct fs *fs, struct fs_node *node);
+
+/* Take a node without references out of the shard of that number. False if it is not in it any more, or somebody
+ * has found it meanwhile. */
+bool fs_node_take_out(struct fs *fs, struct fs_node *node, unsigned shard_no);
+
+/* Free what a node that nobody can reach has of its own. */
+void fs_node_release_owned(struct fs_node *node);
 
 /* The node has a name again. */
 void fs_node_unorphan(struct fs *fs, struct fs_node *node);
