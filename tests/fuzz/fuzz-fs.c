@@ -25,23 +25,17 @@
  */
 #include <config.h>
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "fs-core.h"
 #include "fs-req.h"
 #include "fuzz-fs-host.h"
+#include "fuzz-fs-share.h"
 #include "fuzz.h"
 #include "mb-cleanup.h"
 #include "mb-log.h"
@@ -49,7 +43,6 @@
 #define MAX_REQUESTS 200
 #define MAX_NODES 32
 #define HUGE_BODY (1u << 20)
-#define SECRET_SIZE 16
 
 static const uint32_t long_bodies[16] = {
     256, 1024, 1025, 1100, 4095, 4096, 5200, 65535, 65536, 65537, FS_MAX_BODY - 40, FS_MAX_BODY - 16,
@@ -58,8 +51,6 @@ static const uint32_t long_bodies[16] = {
 
 static bool acls;               /* the guest may have some */
 static atomic_bool host_acls;   /* the host has set some */
-static char top[64], share[80], file[96], accounts[80], secret[80];
-static uint8_t secret_text[SECRET_SIZE];
 
 /* Of each thread, like what it was told. */
 static _Thread_local struct fs_worker *worker;
@@ -68,108 +59,6 @@ static _Thread_local struct {
     uint64_t fh, node;
 } handles[MAX_NODES];
 static _Thread_local unsigned n_nodes, n_handles;
-
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
-static bool denied;
-
-static int
-open_up(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)ftw;
-    if ((type == FTW_D || type == FTW_DNR) && chmod(path, 0700) == 0 && type == FTW_DNR)
-        denied = true;
-    return 0;
-}
-
-/* Also directories that the guest has closed to an ordinary user who runs this. */
-static void
-remove_tree(const char *path)
-{
-    do {
-        denied = false;
-        if (geteuid() != 0)
-            nftw(path, open_up, 16, FTW_PHYS);
-    } while (denied);
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void
-remove_top(void)
-{
-    remove_tree(top);
-}
-
-static void
-put_file(const char *path, const void *data, size_t n)
-{
-    mb_autofd int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    if (fd < 0 || write(fd, data, n) != (ssize_t)n)
-        abort();
-}
-
-/* Compared byte by byte: a fuzzer learns what memcmp() is given, and writes it itself. */
-static bool
-is_secret(const uint8_t *p)
-{
-    unsigned same = 0;
-
-    for (unsigned i = 0; i < SECRET_SIZE; i++)
-        same += p[i] == secret_text[i];
-    return same == SECRET_SIZE;
-}
-
-static void
-set_up(void)
-{
-    struct rlimit limit = {16u << 20, 16u << 20};
-    const char *base = getenv("TMPDIR");
-
-    /* A guest may ask for files of any size. */
-    setrlimit(RLIMIT_FSIZE, &limit);
-    signal(SIGXFSZ, SIG_IGN);
-    snprintf(top, sizeof(top), "%.40s/fuzz-fs.XXXXXX", base && *base == '/' ? base : "/tmp");
-    if (!mkdtemp(top))
-        abort();
-    atexit(remove_top);
-    snprintf(share, sizeof(share), "%s/share", top);
-    snprintf(file, sizeof(file), "%s/a", share);
-    snprintf(accounts, sizeof(accounts), "%s/accounts", top);
-    snprintf(secret, sizeof(secret), "%s/secret", top);
-    if (getrandom(secret_text, sizeof(secret_text), 0) != sizeof(secret_text))
-        abort();
-    put_file(secret, secret_text, sizeof(secret_text));
-    worker = fs_worker_new();
-    mb_log_set_fd(-1);
-}
-
-/* The directory above the share has what was in it before, and the secret is the same. */
-static void
-check_outside(void)
-{
-    mb_autofd int fd = open(secret, O_RDONLY | O_CLOEXEC);
-    uint8_t text[SECRET_SIZE + 1];
-    struct dirent *e;
-    DIR *d = opendir(top);
-
-    if (!d || fd < 0 || read(fd, text, sizeof(text)) != SECRET_SIZE || !is_secret(text))
-        abort();
-    while ((e = readdir(d))) {
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "share") != 0 &&
-            strcmp(e->d_name, "accounts") != 0 && strcmp(e->d_name, "secret") != 0)
-            abort();
-    }
-    closedir(d);
-}
 
 /* ---- requests ---------------------------------------------------------------------------- */
 
@@ -243,10 +132,7 @@ check_reply(const struct sent *s, const uint8_t *reply, size_t written)
     memcpy(&out, reply, sizeof(out));
     if (out.len != written || out.unique != s->in.unique || out.error > 0)
         abort();
-    for (size_t i = sizeof(out); i + SECRET_SIZE <= written; i++) {
-        if (reply[i] == secret_text[0] && is_secret(reply + i))
-            abort();
-    }
+    fuzz_fs_no_secret(reply + sizeof(out), written - sizeof(out));
     if (!out.error && s->in.opcode == FUSE_LISTXATTR)
         check_list(reply + sizeof(out), written - sizeof(out));
     if (!out.error)
@@ -342,7 +228,7 @@ one_record(struct fs *fs, struct fuzz_input *input)
     if (kind >= 64 && kind < 128) {
         if (kind % 16 == 8)
             atomic_store(&host_acls, true);
-        fuzz_fs_host(share, secret, kind, body, len);
+        fuzz_fs_host(fuzz_fs_paths.share, fuzz_fs_paths.secret, kind, body, len);
         return;
     }
     if (node == 255)
@@ -445,7 +331,7 @@ twice_at_once(struct fs *fs, struct fuzz_input input)
 static void
 run(uint8_t mode, struct fuzz_input *input)
 {
-    struct fs_config config = {.shared_dir = share, .max_nodes = 64, .max_fds = 16};
+    struct fs_config config = {.shared_dir = fuzz_fs_paths.share, .max_nodes = 64, .max_fds = 16};
     int first_fd = lowest_free_fd();
     char err[FS_ERR_MAX];
     struct fs *fs;
@@ -456,14 +342,14 @@ run(uint8_t mode, struct fuzz_input *input)
     atomic_store(&host_acls, false);
     config.no_openat2 = mode & 4;
     if (mode & 8)
-        config.quota = (struct fs_quota_config){.dir = accounts, .bytes = 128u << 10, .inodes = 8};
+        config.quota = (struct fs_quota_config){.dir = fuzz_fs_paths.accounts, .bytes = 128u << 10, .inodes = 8};
     config.host_perms = mode & 16 ? FS_PERMS_MIRROR : FS_PERMS_PRIVATE;
     config.cache = mode & 32 ? FS_CACHE_ALWAYS : FS_CACHE_AUTO;
     config.writeback = mode & 32;
     if (mode & 64) {
-        put_file(file, "one", 3);
+        fuzz_fs_put_file(fuzz_fs_paths.file, "one", 3);
         config.shared_dir = NULL;
-        config.shared_file = file;
+        config.shared_file = fuzz_fs_paths.file;
     }
     /* Without user attributes there is no strict mode. */
     if (fs_new(&config, &fs, err) < 0)
@@ -475,7 +361,7 @@ run(uint8_t mode, struct fuzz_input *input)
         all_records(fs, *input);
     check_nothing_held(fs);
     if (!acls && !atomic_load(&host_acls))
-        fuzz_fs_no_acls(share);
+        fuzz_fs_no_acls(fuzz_fs_paths.share);
     fs_free(fs);
     if (lowest_free_fd() != first_fd)
         abort();
@@ -487,14 +373,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input input = {data, size};
     uint8_t mode = fuzz_u8(&input);
 
-    if (!worker)
-        set_up();
-    if (mkdir(share, 0700) < 0 || (mode & 8 && mkdir(accounts, 0700) < 0))
-        abort();
+    if (!worker) {
+        fuzz_fs_set_up();
+        worker = fs_worker_new();
+        mb_log_set_fd(-1);
+    }
+    fuzz_fs_make_share(mode & 8);
     run(mode, &input);
-    remove_tree(share);
-    if (mode & 8)
-        remove_tree(accounts);
-    check_outside();
+    fuzz_fs_remove_share();
     return 0;
 }
