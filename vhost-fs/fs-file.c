@@ -195,7 +195,7 @@ create_file(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const 
 
     r = fs_new_identity(req, dir, S_IFREG | (in->mode & 07777), in->umask, 0, &id);
     if (r == 0)
-        r = fs_dir_change(dir, 1);
+        r = fs_dir_change(dir, name, 1);
     if (r < 0)
         return r;
     fd.fd = fs_path_create(fs, dir->fd.fd, name, flags, fs_new_host_mode(fs, &id));
@@ -206,7 +206,7 @@ create_file(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const 
     fd.real = true;
     r = fs_new_apply(fs, &fd, &id);
     if (r == 0)
-        fs_quota_new(&dir->quota, fd.fd);
+        fs_quota_new(&dir->quota, fd.fd, false);
     else
         fs_new_undo(dir, name, &fd, 0);
     fs_quota_end(&dir->quota);
@@ -264,7 +264,7 @@ fs_op_tmpfile(struct fs_req *req)
     if (r == 0)
         r = fs_new_identity(req, &dir, S_IFREG | (in->mode & 07777), in->umask, 0, &id);
     if (r == 0)
-        r = fs_dir_change(&dir, 1);
+        r = fs_dir_change(&dir, NULL, 1);
     if (r < 0)
         return r;
     fd.fd = openat(dir.fd.fd, ".", O_TMPFILE | O_CLOEXEC | flags | (int)(in->flags & O_EXCL),
@@ -277,7 +277,7 @@ fs_op_tmpfile(struct fs_req *req)
         close(fd.fd);
         return r;
     }
-    fs_quota_new(&dir.quota, fd.fd);
+    fs_quota_new(&dir.quota, fd.fd, true);
     return reply_new_file(req, &dir, NULL, fd.fd, flags, &id);
 }
 

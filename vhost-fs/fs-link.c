@@ -47,7 +47,7 @@ complete_new(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const
         close(fd.fd);
         return r;
     }
-    fs_quota_new(&dir->quota, fd.fd);
+    fs_quota_new(&dir->quota, fd.fd, false);
     return fs_new_entry(dir, name, fd.fd, id, fs_req_reply(req, sizeof(struct fuse_entry_out)));
 }
 
@@ -91,7 +91,7 @@ fs_op_mknod(struct fs_req *req)
     if (r == 0)
         r = fs_new_identity(req, &dir, mode, in->umask, in->rdev, &id);
     if (r == 0)
-        r = fs_dir_change(&dir, 1);
+        r = fs_dir_change(&dir, name, 1);
     if (r < 0)
         return r;
     if (S_ISREG(mode))
@@ -116,7 +116,7 @@ fs_op_mkdir(struct fs_req *req)
     if (r == 0)
         r = fs_new_identity(req, &dir, S_IFDIR | (in->mode & 01777), in->umask, 0, &id);
     if (r == 0)
-        r = fs_dir_change(&dir, 1);
+        r = fs_dir_change(&dir, name, 1);
     if (r < 0)
         return r;
     if (mkdirat(dir.fd.fd, name, fs_new_host_mode(req->fs, &id)) < 0)
@@ -132,7 +132,7 @@ reply_new_link(struct fs_req *req, struct fs_dir_ref *dir, const char *name)
         mb_autofd int fd = fs_path_open(req->fs, dir->fd.fd, name);
 
         if (fd >= 0)
-            fs_quota_new(&dir->quota, fd);
+            fs_quota_new(&dir->quota, fd, false);
     }
     return fs_lookup_name(dir, name, fs_req_reply(req, sizeof(struct fuse_entry_out)), NULL);
 }
@@ -158,7 +158,7 @@ fs_op_symlink(struct fs_req *req)
         return -ENAMETOOLONG;
     r = fs_new_identity(req, &dir, S_IFLNK | 0777, 0, 0, &id);
     if (r == 0)
-        r = fs_dir_change(&dir, 1);
+        r = fs_dir_change(&dir, name, 1);
     if (r < 0)
         return r;
     if (req->fs->config.stat_virt == FS_STAT_STRICT) {
@@ -243,7 +243,7 @@ fs_op_link(struct fs_req *req)
     r = fs_node_fd(req->fs, node.node, &fd);
     if (r < 0)
         return r;
-    r = fs_dir_change(&dir, 0);
+    r = fs_dir_change(&dir, name, 0);
     if (r < 0)
         return r;
     fs_quota_touch(&dir.quota, fd.fd);
@@ -296,7 +296,7 @@ remove_name(struct fs_req *req, int flags)
     if (r < 0)
         return r;
     keep_victim(&dir, name);
-    r = fs_dir_change(&dir, 0);
+    r = fs_dir_change(&dir, name, 0);
     if (r < 0)
         return r;
     charged = touch_victim(&dir.quota, &dir, name);
@@ -333,6 +333,21 @@ note_place(const struct fs_dir_ref *dir, const char *name)
         fs_node_moved(dir->fs, node.node, dir->node, name);
 }
 
+/* touch_victim() for a rename: *goes is that too, unless it is the very file that is renamed, which stays. */
+static int
+touch_replaced(struct fs_dir_ref *from, const char *old_name, const struct fs_dir_ref *to, const char *new_name,
+               int *goes)
+{
+    int fd = touch_victim(&from->quota, to, new_name);
+    struct statx a, b;
+    bool same;
+
+    same = fd >= 0 && fs_path_stat(from->fd.fd, old_name, &a) == 0 && fs_path_stat_fd(fd, &b) == 0 &&
+           a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+    *goes = same ? -1 : fd;
+    return fd;
+}
+
 static int
 rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t flags)
 {
@@ -341,8 +356,8 @@ rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t fla
     fs_auto_dir struct fs_dir_ref from = {.fd = FS_FD_NONE};
     fs_auto_dir struct fs_dir_ref to = {.fd = FS_FD_NONE};
     const char *old_name, *new_name;
+    int r, goes = -1;
     size_t next;
-    int r;
 
     if (flags & ~(uint32_t)(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
         return -EINVAL;
@@ -356,19 +371,20 @@ rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t fla
         return r;
     if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
         keep_victim(&to, new_name);
-    r = fs_dir_change(&from, 0);
+    r = fs_dir_change(&from, NULL, 0);
     if (r < 0)
         return r;
+    fs_quota_names(&from.quota, from.node->key.ino, old_name, to.node->key.ino, new_name);
     fs_quota_touch(&from.quota, to.fd.fd);
     if (!(flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)))
-        charged = touch_victim(&from.quota, &to, new_name);
+        charged = touch_replaced(&from, old_name, &to, new_name, &goes);
     r = renameat2(from.fd.fd, old_name, to.fd.fd, new_name, flags) < 0 ? -errno : 0;
     if (r == 0)
-        fs_quota_gone(&from.quota, charged);
+        fs_quota_gone(&from.quota, goes);
     if (r == 0 && flags & RENAME_WHITEOUT && req->fs->quota) {
         whiteout = fs_path_open(req->fs, from.fd.fd, old_name);
         if (whiteout >= 0)
-            fs_quota_new(&from.quota, whiteout);
+            fs_quota_new(&from.quota, whiteout, false);
     }
     fs_quota_end(&from.quota);
     if (r < 0)

@@ -57,14 +57,17 @@ fs_dir_get(struct fs *fs, uint64_t nodeid, const char *name, bool change, struct
 }
 
 int
-fs_dir_change(struct fs_dir_ref *dir, unsigned inodes)
+fs_dir_change(struct fs_dir_ref *dir, const char *name, unsigned inodes)
 {
     /* One block for the directory, one for what is made. */
     int r = fs_quota_begin(&dir->quota, dir->fs->quota, inodes ? 8192 : 0, inodes);
 
-    if (r == 0)
-        fs_quota_touch(&dir->quota, dir->fd.fd);
-    return r;
+    if (r < 0)
+        return r;
+    if (name)
+        fs_quota_names(&dir->quota, dir->node->key.ino, name, 0, NULL);
+    fs_quota_touch(&dir->quota, dir->fd.fd);
+    return 0;
 }
 
 void

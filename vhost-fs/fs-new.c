@@ -143,7 +143,7 @@ whole_file_by_name(struct fs_dir_ref *dir, const char *name, const void *content
     if (r < 0)
         fs_new_undo(dir, name, &fd, 0);
     else
-        fs_quota_new(&dir->quota, fd.fd);
+        fs_quota_new(&dir->quota, fd.fd, false);
     return r;
 }
 
@@ -171,6 +171,6 @@ fs_new_whole_file(struct fs_dir_ref *dir, const char *name, const void *content,
             r = -errno;
     }
     if (r == 0)
-        fs_quota_new(&dir->quota, fd.fd);
+        fs_quota_new(&dir->quota, fd.fd, false);
     return r;
 }

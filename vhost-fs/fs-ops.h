@@ -91,9 +91,9 @@ struct fs_dir_ref {
 int fs_dir_get(struct fs *fs, uint64_t nodeid, const char *name, bool change, struct fs_dir_ref *dir) MB_MUST_CHECK;
 void fs_dir_put(struct fs_dir_ref *dir);
 
-/* The directory is about to change, by an operation that may make inodes new files and a few blocks;
- * fs_dir_put() ends it. 0 or -ENOSPC. */
-int fs_dir_change(struct fs_dir_ref *dir, unsigned inodes) MB_MUST_CHECK;
+/* The directory is about to change, by an operation on name (NULL: none, or the caller calls fs_quota_names()) that
+ * may make inodes new files and a few blocks; fs_dir_put() ends it. 0 or -ENOSPC. */
+int fs_dir_change(struct fs_dir_ref *dir, const char *name, unsigned inodes) MB_MUST_CHECK;
 #define fs_auto_dir MB_CLEANUP(fs_dir_put)
 
 /* Look name up in dir: fills the entry and counts one look-up. *node (may be NULL) gets a reference. */

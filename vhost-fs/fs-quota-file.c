@@ -24,7 +24,7 @@
 #define ACCOUNT_VERSION 1u
 
 static int
-init_stripes(struct fs_quota_map *map)
+init_stripes(struct fs_quota_stripe stripes[FS_QUOTA_STRIPES])
 {
     pthread_mutexattr_t attr;
     unsigned i;
@@ -35,8 +35,8 @@ init_stripes(struct fs_quota_map *map)
     if (r == 0)
         r = pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
     for (i = 0; r == 0 && i < FS_QUOTA_STRIPES; i++) {
-        memset(&map->stripes[i], 0, sizeof(map->stripes[i]));
-        r = pthread_mutex_init(&map->stripes[i].lock, &attr);
+        memset(&stripes[i], 0, sizeof(stripes[i]));
+        r = pthread_mutex_init(&stripes[i].lock, &attr);
     }
     pthread_mutexattr_destroy(&attr);
     return -r;
@@ -112,7 +112,9 @@ join(struct fs_quota *q, const struct statx *root, bool recount)
     atomic_store(&map->pause, 0);
     memset(map->slots, 0, sizeof(map->slots));
     memset(map->table, 0, sizeof(map->table));
-    r = init_stripes(map);
+    r = init_stripes(map->stripes);
+    if (r == 0)
+        r = init_stripes(map->names);
     if (r == 0)
         r = fs_quota_slot_take(q);
     return r == 0 && (recount || atomic_load(&map->doubtful)) ? fs_quota_count(q) : r;

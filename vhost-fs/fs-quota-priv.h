@@ -32,6 +32,7 @@ struct fs_quota_slot {
 struct fs_quota_entry {
     uint64_t tag;               /* of the file's identity; 0: free */
     int64_t bytes;              /* charged for it */
+    int64_t first;              /* of these: what it had when the entry was made, which whoever made the file charges */
     _Atomic int64_t unsettled;  /* reserved by operations that are done since */
     uint32_t refs;
     uint32_t gone;              /* it has no name any more: its bytes are in somebody's limbo */
@@ -54,6 +55,7 @@ struct fs_quota_map {
     _Atomic int64_t inodes;
     struct fs_quota_slot slots[FS_QUOTA_SLOTS];
     struct fs_quota_stripe stripes[FS_QUOTA_STRIPES];
+    struct fs_quota_stripe names[FS_QUOTA_STRIPES]; /* of names that come and go; taken before the others */
     struct fs_quota_entry table[FS_QUOTA_BUCKETS * FS_QUOTA_WAYS];
 };
 
@@ -125,10 +127,16 @@ bool fs_quota_pause_and_count(struct fs_quota *q);
 /* Count; nobody else is inside. 0 or -errno. */
 int fs_quota_count(struct fs_quota *q) MB_MUST_CHECK;
 
-/* fs-quota-table.c: entries are named by their index + 1, 0 is none. */
+/* fs-quota-table.c: lock, also when its owner was killed. */
+void fs_quota_lock(struct fs_quota *q, struct fs_quota_stripe *stripe);
+
+/* Entries are named by their index + 1, 0 is none. */
 /* The entry of what is behind fd, with a reference; 0 when there is none to be had. */
 uint32_t fs_quota_entry_get(struct fs_quota *q, int fd);
 void fs_quota_entry_put(struct fs_quota *q, uint32_t entry);
+/* The file behind fd is new and nothing is charged for it but what others did to it meanwhile: charge the rest. How
+ * many bytes. */
+int64_t fs_quota_entry_born(struct fs_quota *q, uint32_t entry, int fd);
 /* Charge what the file behind fd has now; gone: its name was just removed. */
 void fs_quota_entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone);
 /* That, if it is less than was charged.  More is not taken for true just after a file was closed: ext4 may be

@@ -28,16 +28,22 @@ tag_of(const struct statx *stx)
     return h ? h : 1;
 }
 
+void
+fs_quota_lock(struct fs_quota *q, struct fs_quota_stripe *stripe)
+{
+    if (pthread_mutex_lock(&stripe->lock) == EOWNERDEAD) {
+        atomic_store(&q->map->doubtful, 1);
+        pthread_mutex_consistent(&stripe->lock);
+    }
+}
+
 static pthread_mutex_t *
 lock_bucket(struct fs_quota *q, uint32_t bucket)
 {
-    pthread_mutex_t *lock = &q->map->stripes[bucket % FS_QUOTA_STRIPES].lock;
+    struct fs_quota_stripe *stripe = &q->map->stripes[bucket % FS_QUOTA_STRIPES];
 
-    if (pthread_mutex_lock(lock) == EOWNERDEAD) {
-        atomic_store(&q->map->doubtful, 1);
-        pthread_mutex_consistent(lock);
-    }
-    return lock;
+    fs_quota_lock(q, stripe);
+    return &stripe->lock;
 }
 
 static uint32_t
@@ -46,13 +52,39 @@ bucket_of(uint32_t entry)
     return (entry - 1) / FS_QUOTA_WAYS;
 }
 
+/* The entry with that tag, or one that nobody uses, or NULL; bucket locked. */
+static struct fs_quota_entry *
+find_entry(struct fs_quota *q, uint32_t bucket, uint64_t tag)
+{
+    struct fs_quota_entry *unused = NULL;
+    uint32_t i;
+
+    for (i = 0; i < FS_QUOTA_WAYS; i++) {
+        struct fs_quota_entry *e = &q->map->table[bucket * FS_QUOTA_WAYS + i];
+
+        if (e->tag == tag)
+            return e;
+        if (e->refs == 0 && (!unused || e->tag == 0))
+            unused = e;
+    }
+    return unused;
+}
+
+/* The entry is of a file that was removed; what has its number and time of birth now was made in the same tick of
+ * the kernel's clock. */
+static bool
+is_left_over(const struct fs_quota_entry *e, const struct statx *stx)
+{
+    return e->gone && e->refs == 0 && stx->stx_nlink > 0;
+}
+
 uint32_t
 fs_quota_entry_get(struct fs_quota *q, int fd)
 {
-    struct fs_quota_entry *e, *unused = NULL;
+    struct fs_quota_entry *e;
     struct statx stx;
     pthread_mutex_t *lock;
-    uint32_t bucket, i;
+    uint32_t bucket;
     uint64_t tag;
 
     if (fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
@@ -60,18 +92,12 @@ fs_quota_entry_get(struct fs_quota *q, int fd)
     tag = tag_of(&stx);
     bucket = (uint32_t)(tag % FS_QUOTA_BUCKETS);
     lock = lock_bucket(q, bucket);
-    for (i = 0; i < FS_QUOTA_WAYS; i++) {
-        e = &q->map->table[bucket * FS_QUOTA_WAYS + i];
-        if (e->tag == tag)
-            break;
-        if (e->refs == 0 && (!unused || e->tag == 0))
-            unused = e;
-    }
-    if (i == FS_QUOTA_WAYS) {
-        e = unused;
+    e = find_entry(q, bucket, tag);
+    if (e && (e->tag != tag || is_left_over(e, &stx))) {
         /* Nobody is changing it, so what it has is what is charged. */
-        if (e && fs_quota_statx(fd, &stx) == 0)
-            *e = (struct fs_quota_entry){.tag = tag, .bytes = fs_quota_allocated(&stx), .gone = stx.stx_nlink == 0};
+        if (fs_quota_statx(fd, &stx) == 0)
+            *e = (struct fs_quota_entry){.tag = tag, .bytes = fs_quota_allocated(&stx),
+                                         .first = fs_quota_allocated(&stx), .gone = stx.stx_nlink == 0};
         else
             e = NULL;
     }
@@ -88,6 +114,16 @@ fs_quota_entry_put(struct fs_quota *q, uint32_t entry)
 
     q->map->table[entry - 1].refs--;
     pthread_mutex_unlock(lock);
+}
+
+int64_t
+fs_quota_entry_born(struct fs_quota *q, uint32_t entry, int fd)
+{
+    int64_t first = q->map->table[entry - 1].first;
+
+    atomic_fetch_add(&q->map->used, first);
+    fs_quota_entry_settle(q, entry, fd, false);
+    return first;
 }
 
 void

@@ -143,6 +143,32 @@ fs_quota_begin(struct fs_quota_op *op, struct fs_quota *q, uint64_t bytes, uint6
     return 0;
 }
 
+static struct fs_quota_stripe *
+stripe_of_name(struct fs_quota *q, uint64_t dir, const char *name)
+{
+    uint64_t h = dir * UINT64_C(0x9e3779b97f4a7c15);
+
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
+    return &q->map->names[(h ^ h >> 32) % FS_QUOTA_STRIPES];
+}
+
+void
+fs_quota_names(struct fs_quota_op *op, uint64_t dir, const char *name, uint64_t other_dir, const char *other)
+{
+    struct fs_quota_stripe *a, *b;
+    unsigned i;
+
+    if (!op->q)
+        return;
+    a = stripe_of_name(op->q, dir, name);
+    b = other ? stripe_of_name(op->q, other_dir, other) : a;
+    op->names[0] = MB_MIN(a, b);
+    op->names[1] = a == b ? NULL : MB_MAX(a, b);
+    for (i = 0; i < FS_QUOTA_NAMES && op->names[i]; i++)
+        fs_quota_lock(op->q, op->names[i]);
+}
+
 void
 fs_quota_touch(struct fs_quota_op *op, int fd)
 {
@@ -170,22 +196,25 @@ touched_entry(const struct fs_quota_op *op, int fd)
 }
 
 void
-fs_quota_new(struct fs_quota_op *op, int fd)
+fs_quota_new(struct fs_quota_op *op, int fd, bool unnamed)
 {
     struct fs_quota *q = op->q;
     struct statx stx;
     uint32_t entry;
+    int64_t bytes;
 
     if (!q || fs_quota_statx(fd, &stx) < 0 || !fs_quota_is_at(&q->place, &stx))
         return;
     entry = fs_quota_entry_get(q, fd);
-    atomic_fetch_add(&q->map->used, fs_quota_allocated(&stx));
+    bytes = entry ? fs_quota_entry_born(q, entry, fd) : fs_quota_allocated(&stx);
+    if (!entry)
+        atomic_fetch_add(&q->map->used, bytes);
     if (op->inodes)
         op->inodes--;
     else
         atomic_fetch_add(&q->map->inodes, 1);
-    if (stx.stx_nlink == 0)
-        fs_quota_limbo_add(q, fd, fs_quota_allocated(&stx), 1);
+    if (unnamed)
+        fs_quota_limbo_add(q, fd, bytes, 1);
     if (entry)
         fs_quota_entry_put(q, entry);
 }
@@ -213,6 +242,7 @@ fs_quota_end(struct fs_quota_op *op)
 {
     struct fs_quota *q = op->q;
     int saved = errno;
+    unsigned i;
 
     if (!q)
         return;
@@ -225,6 +255,8 @@ fs_quota_end(struct fs_quota_op *op)
         atomic_fetch_sub(&q->map->used, (int64_t)op->bytes);
     if (op->inodes)
         atomic_fetch_sub(&q->map->inodes, (int64_t)op->inodes);
+    for (i = 0; i < FS_QUOTA_NAMES && op->names[i]; i++)
+        pthread_mutex_unlock(&op->names[i]->lock);
     op->q = NULL;
     fs_quota_leave(q);
     errno = saved;

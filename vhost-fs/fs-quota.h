@@ -70,6 +70,9 @@ void fs_quota_stat(struct fs_quota *quota, struct fs_quota_stat *stat);
 /* ---- operations on names and whole files ------------------------------------------------ */
 
 #define FS_QUOTA_TOUCH 6
+#define FS_QUOTA_NAMES 2
+
+struct fs_quota_stripe;
 
 /* One operation; zeroed: none is going on. */
 struct fs_quota_op {
@@ -80,14 +83,19 @@ struct fs_quota_op {
         int fd;
         uint32_t entry;
     } touched[FS_QUOTA_TOUCH];
+    struct fs_quota_stripe *names[FS_QUOTA_NAMES]; /* locked, or NULL */
 };
 
 /* Begin, with a reservation. 0 or -ENOSPC. */
 int fs_quota_begin(struct fs_quota_op *op, struct fs_quota *q, uint64_t bytes, uint64_t inodes) MB_MUST_CHECK;
+/* What name means in the directory with that inode number is about to change (and what other does, unless it is
+ * NULL): until the end no server changes it, so that the file that is touched is the one that goes. */
+void fs_quota_names(struct fs_quota_op *op, uint64_t dir, const char *name, uint64_t other_dir, const char *other);
 /* What is behind fd may allocate more or less until the end; fd stays open until then. */
 void fs_quota_touch(struct fs_quota_op *op, int fd);
-/* A new file is behind fd. */
-void fs_quota_new(struct fs_quota_op *op, int fd);
+/* A new file is behind fd; unnamed: made without a name.  One whose name is gone by now was somebody else's to
+ * remove, who sees to its credit: it must not be given twice. */
+void fs_quota_new(struct fs_quota_op *op, int fd, bool unnamed);
 /* A name of what is behind fd, which was touched, is gone; the file may be. */
 void fs_quota_gone(struct fs_quota_op *op, int fd);
 /* What is behind fd, which was touched, got another name. */

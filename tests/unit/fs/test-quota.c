@@ -197,6 +197,8 @@ test_inodes(void)
     eq_int(ft_mknod(t, FUSE_ROOT_ID, "c", S_IFREG | 0644, 0, &e), 0, "a file");
     eq_int(ft_mknod(t, FUSE_ROOT_ID, "d", S_IFREG | 0644, 0, &e), -ENOSPC, "one too many");
     eq_int(ft_link(t, e.nodeid, FUSE_ROOT_ID, "l", &e) <= 0, 1, "another name is none");
+    eq_int(ft_rename(t, FUSE_ROOT_ID, "a", FUSE_ROOT_ID, "a", 0), 0, "a directory renamed to itself");
+    ok(usage_is_true(t, "renamed to itself"), "is still charged");
     eq_int(ft_rmdir(t, FUSE_ROOT_ID, "a"), 0, "rmdir");
     forget_all(t);
     ok(usage_is_true(t, "rmdir"), "is credited");
@@ -438,6 +440,27 @@ change(void *data)
     return NULL;
 }
 
+/* Names come and go as fast as they can, the same ones at both servers. */
+static void *
+come_and_go(void *data)
+{
+    unsigned id = (unsigned)(uintptr_t)data, i;
+    struct ft t = *servers[id % 2];
+    struct fuse_entry_out e;
+    char name[16];
+    uint64_t fh;
+
+    t.worker = fs_worker_new();
+    for (i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "lock%u", i & 3);
+        if (ft_create(&t, FUSE_ROOT_ID, name, O_RDWR | O_EXCL, 0644, &e, &fh) == 0)
+            ft_release(&t, e.nodeid, fh);
+        ft_unlink(&t, FUSE_ROOT_ID, name);
+    }
+    fs_worker_free(t.worker);
+    return NULL;
+}
+
 static void
 run_threads(void *(*fn)(void *))
 {
@@ -470,6 +493,25 @@ test_two(void)
     ok(usage_is_true(servers[0], "changed by two"), "also after they changed the same files");
     ft_free(servers[0]);
     ok(usage_is_true(servers[1], "one left"), "and after one left");
+    ft_free(servers[1]);
+}
+
+/* Who makes a file and who removes it may be two, and the second be faster than the first. */
+static void
+test_contended_names(void)
+{
+    prepare();
+    servers[0] = start(20 * MIB, 1000, false);
+    servers[1] = start(20 * MIB, 1000, false);
+    run_threads(come_and_go);
+    forget_all(servers[0]);
+    forget_all(servers[1]);
+    ok(usage_is_true(servers[0], "contended names"), "files are credited once, whoever made and whoever removed them");
+    run_threads(change);
+    forget_all(servers[0]);
+    forget_all(servers[1]);
+    ok(usage_is_true(servers[0], "contended files"), "and charged once, while there is room for changes of all kinds");
+    ft_free(servers[0]);
     ft_free(servers[1]);
 }
 
@@ -642,6 +684,7 @@ main(int argc, char **argv)
     test_deep();
     test_program();
     test_two();
+    test_contended_names();
     test_open_elsewhere();
     test_killed();
     test_overlay();
