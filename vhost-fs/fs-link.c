@@ -31,35 +31,20 @@ name_and_dir(struct fs_req *req, size_t offset, uint64_t nodeid, const char **na
 
 /* ---- new objects ------------------------------------------------------------------------------- */
 
-/* Give what was just made as name its identity, and answer with it. */
-static int
-complete_new(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
-{
-    struct fs_fd fd = FS_FD_NONE;
-    int r;
-
-    fd.fd = fs_path_open(req->fs, dir->fd.fd, name);
-    if (fd.fd < 0)
-        return fd.fd;
-    r = fs_new_apply(req->fs, &fd, id);
-    if (r < 0) {
-        fs_new_undo(dir, name, &fd, S_ISDIR(id->mode) ? AT_REMOVEDIR : 0);
-        close(fd.fd);
-        return r;
-    }
-    fs_quota_new(&dir->quota, fd.fd, false);
-    return fs_new_entry(dir, name, fd.fd, id, fs_req_reply(req, sizeof(struct fuse_entry_out)));
-}
-
 static int
 mknod_regular(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
 {
-    int fd = fs_path_create(req->fs, dir->fd.fd, name, O_WRONLY, fs_new_host_mode(req->fs, id));
+    mb_autofd int fd = fs_path_create(req->fs, dir->fd.fd, name, O_WRONLY, fs_new_host_mode(req->fs, id));
+    int path_fd;
 
     if (fd < 0)
         return fd;
-    close(fd);
-    return complete_new(req, dir, name, id);
+    path_fd = fs_path_reopen(req->fs, fd, O_PATH);
+    if (path_fd < 0) {
+        fs_new_undo(dir, name, &(struct fs_fd){.fd = fd, .real = true}, 0);
+        return path_fd;
+    }
+    return fs_new_complete(req, dir, name, path_fd, id);
 }
 
 /* stat-virt off: only root's process makes what the host then has. */
@@ -72,7 +57,7 @@ mknod_host(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const s
         return -EOPNOTSUPP;
     if (mknodat(dir->fd.fd, name, (id->mode & S_IFMT) | (id->acl ? id->mode & 0777u : 0600u), dev) < 0)
         return -errno;
-    return complete_new(req, dir, name, id);
+    return fs_new_complete_named(req, dir, name, id);
 }
 
 int
@@ -121,7 +106,7 @@ fs_op_mkdir(struct fs_req *req)
         return r;
     if (mkdirat(dir.fd.fd, name, fs_new_host_mode(req->fs, &id)) < 0)
         return -errno;
-    return complete_new(req, &dir, name, &id);
+    return fs_new_complete_named(req, &dir, name, &id);
 }
 
 /* A link that has no identity of its own to write. */
@@ -168,7 +153,7 @@ fs_op_symlink(struct fs_req *req)
     if (symlinkat(target, dir.fd.fd, name) < 0)
         return -errno;
     if (req->fs->config.stat_virt == FS_STAT_OFF)
-        return complete_new(req, &dir, name, &id);
+        return fs_new_complete_named(req, &dir, name, &id);
     return reply_new_link(req, &dir, name);
 }
 

@@ -87,9 +87,10 @@ fs_new_apply(struct fs *fs, const struct fs_fd *fd, const struct fs_ident *id)
     return r < 0 ? r : fs_ident_store(fs, NULL, fd, id);
 }
 
-int
-fs_new_entry(const struct fs_dir_ref *dir, const char *name, int path_fd, const struct fs_ident *id,
-             struct fuse_entry_out *entry)
+/* The entry of the complete object behind path_fd (owned from here on), made as name in dir. */
+static int
+new_entry(const struct fs_dir_ref *dir, const char *name, int path_fd, const struct fs_ident *id,
+          struct fuse_entry_out *entry)
 {
     struct fs *fs = dir->fs;
     fs_auto_node struct fs_node_ref node = {fs, NULL};
@@ -123,6 +124,42 @@ fs_new_undo(const struct fs_dir_ref *dir, const char *name, const struct fs_fd *
     if (made.stx_ino == there.stx_ino && made.stx_dev_major == there.stx_dev_major &&
         made.stx_dev_minor == there.stx_dev_minor)
         (void)!unlinkat(dir->fd.fd, name, unlink_flags);
+}
+
+int
+fs_new_complete(struct fs_req *req, struct fs_dir_ref *dir, const char *name, int path_fd, const struct fs_ident *id)
+{
+    struct fs_fd fd = {.fd = path_fd};
+    int r;
+
+    r = fs_new_apply(req->fs, &fd, id);
+    if (r < 0) {
+        fs_new_undo(dir, name, &fd, S_ISDIR(id->mode) ? AT_REMOVEDIR : 0);
+        close(fd.fd);
+        return r;
+    }
+    fs_quota_new(&dir->quota, fd.fd, false);
+    return new_entry(dir, name, fd.fd, id, fs_req_reply(req, sizeof(struct fuse_entry_out)));
+}
+
+int
+fs_new_complete_named(struct fs_req *req, struct fs_dir_ref *dir, const char *name, const struct fs_ident *id)
+{
+    struct fs_fd fd = {.fd = fs_path_open(req->fs, dir->fd.fd, name)};
+    struct statx stx;
+    int r;
+
+    if (fd.fd < 0)
+        return fd.fd;
+    r = fs_path_stat_fd(fd.fd, &stx);
+    if (r == 0 && ((stx.stx_mode ^ id->mode) & S_IFMT ||
+                   (fs_ident_possible(req->fs, &stx) && fs_xattr_get(&fd, FS_IDENT_XATTR, NULL, 0) >= 0)))
+        r = -ESTALE;
+    if (r < 0) {
+        close(fd.fd);
+        return r;
+    }
+    return fs_new_complete(req, dir, name, fd.fd, id);
 }
 
 /* For filesystems without O_TMPFILE: the name appears first, empty and with the fallback owner. */

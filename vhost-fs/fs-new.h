@@ -27,9 +27,15 @@ mode_t fs_new_host_mode(const struct fs *fs, const struct fs_ident *id);
 /* Give the new object behind fd its identity (and host permissions). 0 or -errno. */
 int fs_new_apply(struct fs *fs, const struct fs_fd *fd, const struct fs_ident *id) MB_MUST_CHECK;
 
-/* The entry of the complete object behind path_fd (owned from here on), made as name in dir. */
-int fs_new_entry(const struct fs_dir_ref *dir, const char *name, int path_fd, const struct fs_ident *id,
-                 struct fuse_entry_out *entry) MB_MUST_CHECK;
+/* Give what was just made as name in dir, behind path_fd (owned from here on), its identity, or remove it; and answer
+ * with its entry. 0 or -errno. */
+int fs_new_complete(struct fs_req *req, struct fs_dir_ref *dir, const char *name, int path_fd,
+                    const struct fs_ident *id) MB_MUST_CHECK;
+
+/* That, opened by its name; which another server or the host may have given to something else by now, whose identity
+ * is not ours to write, and which is not ours to remove: then -ESTALE. */
+int fs_new_complete_named(struct fs_req *req, struct fs_dir_ref *dir, const char *name,
+                          const struct fs_ident *id) MB_MUST_CHECK;
 
 /* Remove name from dir if it still is the object behind fd. */
 void fs_new_undo(const struct fs_dir_ref *dir, const char *name, const struct fs_fd *fd, int unlink_flags);

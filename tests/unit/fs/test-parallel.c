@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "fs-test.h"
@@ -220,6 +221,57 @@ test_walks(void)
     ft_free(walk_core);
 }
 
+/* ---- names that change hands --------------------------------------------------------------------- */
+
+static char kept[4096], contended[4096];
+static atomic_bool stop_moving;
+
+/* The host puts a directory in the place of the one that is being made, and takes it back. */
+static void *
+replacer(void *data)
+{
+    (void)data;
+    while (!atomic_load(&stop_moving)) {
+        if (rename(kept, contended) == 0)
+            (void)!rename(contended, kept);
+    }
+    return NULL;
+}
+
+static void
+test_replaced_while_made(void)
+{
+    struct fs_config config = {.cache = FS_CACHE_AUTO};
+    struct fuse_entry_out e, inside;
+    uint8_t before[32] = {0}, after[32] = {0};
+    pthread_t thread;
+    char share[4096];
+    struct ft *t;
+    unsigned i;
+
+    snprintf(share, sizeof(share), "%s", ft_subdir("hands"));
+    config.shared_dir = share;
+    t = ft_core(&config);
+    snprintf(kept, sizeof(kept), "%s", ft_at(share, "kept"));
+    snprintf(contended, sizeof(contended), "%s", ft_at(share, "contended"));
+    ft_mkdir(t, FUSE_ROOT_ID, "kept", 0700, &e);
+    ft_mkdir(t, e.nodeid, "inside", 0700, &inside);
+    ft_chown(t, e.nodeid, 7, 7);
+    eq_int(getxattr(kept, FS_IDENT_XATTR, before, sizeof(before)), FS_IDENT_SIZE, "a directory with an identity");
+    pthread_create(&thread, NULL, replacer, NULL);
+    for (i = 0; i < 4000; i++) {
+        ft_mkdir(t, FUSE_ROOT_ID, "contended", 0755, &e);
+        ft_rmdir(t, FUSE_ROOT_ID, "contended");
+    }
+    atomic_store(&stop_moving, true);
+    pthread_join(thread, NULL);
+    if (access(kept, F_OK) < 0)
+        (void)!rename(contended, kept);
+    (void)!getxattr(kept, FS_IDENT_XATTR, after, sizeof(after));
+    ok(memcmp(before, after, sizeof(before)) == 0, "keeps it when it gets the name of one that is being made");
+    ft_free(t);
+}
+
 int
 main(void)
 {
@@ -246,5 +298,6 @@ main(void)
         ft_free(cores[i]);
     }
     test_walks();
+    test_replaced_while_made();
     return tap_done();
 }
