@@ -73,7 +73,13 @@ exec 8>&-
 check $? 'two hundred directories deep'
 mv mnt/deep other/ 2>log && [ "$(find other/deep -name end | wc -l)" = 1 ]; check $? 'moved out'
 rm -rf mnt/a mnt/null mnt/pipe mnt/null-user mnt/lock && [ -z "$(ls -A share)" ]; check $? 'and all removed'
+ln -s target plain && cp -a plain mnt/copy 2>log && tar -cf link.tar plain && tar -C mnt -xpf link.tar 2>log
+check $? 'links are copied with their owner'
+rm -f mnt/copy mnt/plain
 umount mnt 2>log; check $? 'unmount'
 wait $pid; check $? 'ends the program'
 pid=
+mount_share --stat-virt=relaxed; check $? 'mounted, relaxed'
+cp -a plain mnt/copy 2>log && tar -C mnt -xpf link.tar 2>log && [ -L share/plain ]; check $? 'there, too, real ones'
+stop
 finish

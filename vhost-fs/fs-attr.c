@@ -129,6 +129,18 @@ apply_identity(const struct fuse_setattr_in *in, struct fs_ident *id)
     return in->valid & (FATTR_MODE | FATTR_UID | FATTR_GID | FATTR_KILL_SUIDGID);
 }
 
+/* A real link shows whom all of them belong to: that can be asked for, as cp(1) and tar(1) do, and nothing else. */
+static int
+set_link_owner(const struct fs *fs, const struct statx *stx, const struct fuse_setattr_in *in)
+{
+    struct fs_ident id;
+
+    if (in->valid & FATTR_MODE)
+        return -EOPNOTSUPP;
+    fs_ident_default(fs, stx, &id);
+    return (in->valid & FATTR_UID && in->uid != id.uid) || (in->valid & FATTR_GID && in->gid != id.gid) ? -EPERM : 0;
+}
+
 static int
 set_identity(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const struct fuse_setattr_in *in)
 {
@@ -142,7 +154,7 @@ set_identity(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const 
     /* Only files and directories carry attributes; of the rest only links may be asked to
      * change, and Linux has no mode for them. */
     if (!fs_ident_possible(fs, &stx))
-        return in->valid & (FATTR_UID | FATTR_GID) ? -EPERM : -EOPNOTSUPP;
+        return set_link_owner(fs, &stx, in);
     r = fs_ident_load(fs, node, fd, &stx, &id);
     if (r < 0)
         return r;

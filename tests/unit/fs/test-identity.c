@@ -104,6 +104,11 @@ test_create(enum fs_stat_virt virt)
     eq_int(host_mode("l") & S_IFMT, virt == FS_STAT_STRICT ? S_IFREG : S_IFLNK, "strict: a file; relaxed: a link");
     if (virt == FS_STAT_STRICT)
         ok(e.attr.uid == 1000 && e.attr.mode == (S_IFLNK | 0777), "a virtual link has an owner");
+    if (virt == FS_STAT_RELAXED) {
+        eq_int(ft_chown(t, e.nodeid, e.attr.uid, e.attr.gid), 0, "a real link can be given to whom it belongs");
+        eq_int(ft_chown(t, e.nodeid, UINT32_MAX, e.attr.gid), 0, "or its group");
+        eq_int(ft_chown(t, e.nodeid, e.attr.uid, 5), -EPERM, "and to nobody else");
+    }
     ft_free(t);
 }
 
