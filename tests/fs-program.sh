@@ -82,4 +82,14 @@ pid=
 mount_share --stat-virt=relaxed; check $? 'mounted, relaxed'
 cp -a plain mnt/copy 2>log && tar -C mnt -xpf link.tar 2>log && [ -L share/plain ]; check $? 'there, too, real ones'
 stop
+
+# What root writes in a user's directory is the user's.
+rm -rf share && mkdir -m 700 share && chown 1234:1235 share && mount_share; check $? "mounted, a user's directory"
+mkdir mnt/dir && echo text >mnt/dir/file && chown 5:6 mnt/dir/file && ln -s x mnt/link; check $? 'root makes files there'
+[ "$(stat -c %u:%g share/dir share/dir/file share/link | sort -u)" = 1234:1235 ]; check $? 'which belong to the user on the host'
+[ "$(stat -c %u:%g mnt/dir mnt/dir/file)" = '0:0
+5:6' ]; check $? 'and to whom they were given in the mount'
+kill $pid; wait $pid; check $? 'SIGTERM ends it'
+pid=
+mountpoint -q mnt; check $((! $?)) 'and unmounts'
 finish

@@ -11,12 +11,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fs-req.h"
@@ -123,6 +126,32 @@ serve_thread(void *data)
     return NULL;
 }
 
+/* ---- who we are -------------------------------------------------------------------------------------- */
+
+int
+fs_devfuse_become_owner(const char *path)
+{
+    struct stat st;
+
+    /* What cannot be shared is told of by who tries. */
+    if (geteuid() != 0 || stat(path, &st) < 0 || st.st_uid == 0)
+        return 0;
+    if (setgroups(0, NULL) < 0 || setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0) {
+        mb_error("share '%s' as its owner: %m", path);
+        return -errno;
+    }
+    return 0;
+}
+
+/* Of this thread alone, unlike seteuid(): the others serve. */
+static void
+set_effective(uid_t uid)
+{
+    (void)!syscall(SYS_setresuid, -1, uid, -1);
+}
+
+/* ---- mounting ---------------------------------------------------------------------------------------- */
+
 static int
 mount_share(struct devfuse *df, const char *mount_point)
 {
@@ -146,6 +175,7 @@ int
 fs_devfuse_serve(struct fs *fs, const char *mount_point, unsigned n_threads)
 {
     struct devfuse df = {.fs = fs, .fd = -1, .main_thread = pthread_self()};
+    const uid_t owner = geteuid();
     pthread_t threads[MAX_THREADS];
     unsigned i, started = 0;
     sigset_t set;
@@ -155,7 +185,9 @@ fs_devfuse_serve(struct fs *fs, const char *mount_point, unsigned n_threads)
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
+    set_effective(0);
     r = mount_share(&df, mount_point);
+    set_effective(owner);
     n_threads = MB_MIN(MB_MAX(n_threads, 1u), MAX_THREADS);
     for (i = 0; r == 0 && i < n_threads; i++) {
         if (pthread_create(&threads[started], NULL, serve_thread, &df) == 0)
@@ -163,6 +195,7 @@ fs_devfuse_serve(struct fs *fs, const char *mount_point, unsigned n_threads)
     }
     if (started)
         sigwait(&set, &sig);
+    set_effective(0);
     if (r == 0)
         umount2(mount_point, MNT_DETACH);
     /* Whoever still uses the mount is served until the last one left. */

@@ -73,6 +73,9 @@ main(int argc, char **argv)
     /* Before fs_new(), which leaves the working directory that a relative path means. */
     if (!opts.print_confinement && !opts.mount_point[0] && vh_main_listen(&opts.common, &listen_fd, &conn_fd) < 0)
         return EXIT_FAILURE;
+    if (opts.mount_point[0] &&
+        fs_devfuse_become_owner(opts.config.shared_dir ? opts.config.shared_dir : opts.config.shared_file) < 0)
+        return EXIT_FAILURE;
     if (fs_new(&opts.config, &fs, err) < 0) {
         mb_error("%s", err);
         return EXIT_FAILURE;
