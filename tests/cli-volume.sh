@@ -135,7 +135,7 @@ msb volume rm -q more found
 is "rm -q says nothing" "$status$out" 0
 
 # ---- mounted on this host ----
-msb volume create data
+msb volume create --quota 8M data
 msb volume mount data "$work/nowhere"
 is "mount wants a directory" "$status" 1
 like "and names it" "$err" "$work/nowhere"
@@ -162,6 +162,9 @@ else
     touch "$work/mnt/file" && chown 12:34 "$work/mnt/file" && chmod 4755 "$work/mnt/file"
     is "it has owners of its own" "$(stat -c '%u:%g %a' "$work/mnt/file")" "12:34 4755"
     is "that the host does not have" "$(stat -c '%u:%g %a' "$MSB_HOME/volumes/data/file")" "0:0 600"
+    head -c 9M /dev/zero >"$work/mnt/big" 2>"$work/err"
+    like "the volume's quota holds" "$(cat "$work/err")" "No space left"
+    is "which is what is there" "$(df --output=size -B1 "$work/mnt" | tail -n 1 | tr -d " ")" 8388608
     umount "$work/mnt"
     wait $pid
     is "it ends when it is unmounted" "$?" 0

@@ -341,16 +341,35 @@ msb_volume_remove(MsbHome *home, const char *name, GError **error)
 
 /* ---- on this host --------------------------------------------------------------------------------- */
 
+static char **
+mount_command(const MsbVolume *volume, const char *program, const char *mount_point, MsbStatVirt stat_virt,
+              gboolean readonly)
+{
+    static const char *const modes[] = { "strict", "relaxed", "off" };
+    g_autofree char *volumes = g_path_get_dirname(volume->path);
+    GPtrArray *argv = g_ptr_array_new();
+
+    g_ptr_array_add(argv, g_strdup(program));
+    g_ptr_array_add(argv, g_strconcat("--shared-dir=", volume->path, NULL));
+    g_ptr_array_add(argv, g_strconcat("--mount=", mount_point, NULL));
+    g_ptr_array_add(argv, g_strconcat("--stat-virt=", modes[stat_virt], NULL));
+    g_ptr_array_add(argv, g_strconcat("--quota-dir=", volumes, "/.quota", NULL));
+    if (volume->quota.bytes)
+        g_ptr_array_add(argv, g_strdup_printf("--quota=%" G_GUINT64_FORMAT, volume->quota.bytes));
+    if (volume->quota.inodes)
+        g_ptr_array_add(argv, g_strdup_printf("--quota-inodes=%" G_GUINT64_FORMAT, volume->quota.inodes));
+    if (readonly)
+        g_ptr_array_add(argv, g_strdup("--read-only"));
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
 void
 msb_volume_exec_mount(const MsbVolume *volume, const char *mount_point, MsbStatVirt stat_virt, gboolean readonly,
                       GError **error)
 {
-    static const char *const modes[] = { "strict", "relaxed", "off" };
     g_autofree char *program = msb_paths_find_program("msb-vhost-fs", error);
-    g_autofree char *shared = g_strconcat("--shared-dir=", volume->path, NULL);
-    g_autofree char *mount = g_strconcat("--mount=", mount_point, NULL);
-    g_autofree char *virt = g_strconcat("--stat-virt=", modes[stat_virt], NULL);
-    const char *argv[] = { program, shared, mount, virt, readonly ? "--read-only" : NULL, NULL };
+    g_auto(GStrv) argv = !program ? NULL : mount_command(volume, program, mount_point, stat_virt, readonly);
 
     if (!program)
         return;
@@ -365,6 +384,6 @@ msb_volume_exec_mount(const MsbVolume *volume, const char *mount_point, MsbStatV
                       "mount on '%s': only root may mount; with sudo, give MSB_HOME along", mount_point);
     else if (access("/dev/fuse", R_OK | W_OK) < 0)
         msb_error_set_errno(error, errno, "mount on '%s': /dev/fuse (is the module 'fuse' loaded?)", mount_point);
-    else if (execv(program, (char *const *)argv) < 0)
+    else if (execv(program, argv) < 0)
         msb_error_set_errno(error, errno, "run '%s'", program);
 }
