@@ -210,6 +210,19 @@ landlock_add_path(int ruleset, const struct mb_confine_path *path, uint64_t know
     return 0;
 }
 
+/* Moving and linking files from one directory to another. */
+static bool
+wants_refer(const struct mb_confine_policy *policy)
+{
+    unsigned i;
+
+    for (i = 0; i < policy->n_paths; i++) {
+        if (policy->paths[i].access & MB_CONFINE_CHANGE)
+            return true;
+    }
+    return false;
+}
+
 static int
 stage_landlock(const struct mb_confine_policy *policy, struct mb_confine_report *report)
 {
@@ -221,6 +234,9 @@ stage_landlock(const struct mb_confine_policy *policy, struct mb_confine_report 
     abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 0)
         return -errno;
+    /* Before ABI 2 (Linux 5.13 to 5.18) that cannot be allowed: it fails with EXDEV. */
+    if (abi < 2 && wants_refer(policy))
+        return -EOPNOTSUPP;
     attr.fs = landlock_known_rights((int)abi);
     attr.net = abi >= 4 ? NET_TCP : 0;
     attr.scoped = abi >= 6 ? SCOPES : 0;

@@ -5,10 +5,13 @@
  */
 #include <config.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <linux/capability.h>
+#include <linux/landlock.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -34,6 +37,28 @@ static const int minimal[] = {SYS_write, SYS_exit_group, SYS_exit,  SYS_rt_sigre
                               SYS_futex, SYS_munmap,     SYS_getpid};
 
 static struct mb_confine_report *report; /* shared with the child */
+
+/* The program's own in the place of the C library's: the kernel as an earlier one, whose Landlock has ABI 1. */
+static bool first_landlock;
+
+long
+syscall(long nr, ...)
+{
+    static long (*real)(long, ...);
+    long a[6];
+    va_list ap;
+    unsigned i;
+
+    va_start(ap, nr);
+    for (i = 0; i < MB_ARRAY_SIZE(a); i++)
+        a[i] = va_arg(ap, long);
+    va_end(ap);
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
+    if (first_landlock && nr == SYS_landlock_create_ruleset && a[2] == LANDLOCK_CREATE_RULESET_VERSION)
+        return 1;
+    return real(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
 
 /* Run fn in a child after confinement; its wait status. */
 static int
@@ -287,6 +312,47 @@ test_landlock(void)
     rmdir(root);
 }
 
+static char move_from[64], move_to[64];
+
+static int
+move_across(void *data)
+{
+    return rename(move_from, move_to) < 0 ? errno : 0;
+}
+
+/* What may change a tree may move its files from one directory to another, whatever Landlock the kernel has. */
+static void
+test_first_landlock(void)
+{
+    char root[] = "/tmp/msb-test-XXXXXX";
+    struct mb_confine_path tree;
+    struct mb_confine_policy policy = {
+        .stages = 1u << MB_CONFINE_NO_NEW_PRIVS | 1u << MB_CONFINE_LANDLOCK, .paths = &tree, .n_paths = 1};
+
+    if (!mkdtemp(root))
+        return;
+    snprintf(move_from, sizeof(move_from), "%s/from", root);
+    snprintf(move_to, sizeof(move_to), "%s/to", root);
+    mkdir(move_from, 0700);
+    mkdir(move_to, 0700);
+    strcat(move_from, "/file");
+    strcat(move_to, "/file");
+    close(open(move_from, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+    tree = (struct mb_confine_path){open(root, O_PATH | O_CLOEXEC), MB_CONFINE_READ_WRITE};
+    first_landlock = true;
+    eq_int(confined(&policy, move_across, NULL), 0, "files move between directories with the first Landlock");
+    eq_int(report->stage[MB_CONFINE_LANDLOCK].state, MB_CONFINE_REFUSED, "which is not used, the report says");
+    first_landlock = false;
+    close(tree.fd);
+    unlink(move_to);
+    unlink(move_from);
+    *strrchr(move_from, '/') = 0;
+    *strrchr(move_to, '/') = 0;
+    rmdir(move_from);
+    rmdir(move_to);
+    rmdir(root);
+}
+
 static void
 test_report(void)
 {
@@ -318,6 +384,7 @@ main(void)
     test_fds();
     test_capabilities();
     test_landlock();
+    test_first_landlock();
     if (SANITIZED) {
         tap_skip("seccomp", "the sanitizer makes system calls of its own");
     } else {
