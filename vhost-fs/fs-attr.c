@@ -172,6 +172,25 @@ set_identity(struct fs *fs, struct fs_node *node, const struct fs_fd *fd, const 
     return fs_ident_store(fs, node, fd, &id);
 }
 
+/* chmod() takes set-group-ID away from a directory whose group is not the process's, without a word. */
+static int
+set_host_mode(const struct fs *fs, const struct fs_fd *fd, uint32_t mode)
+{
+    struct statx before, after;
+    int r = fs_path_stat_fd(fd->fd, &before);
+
+    if (r == 0)
+        r = fs_path_chmod(fd, mode);
+    if (r < 0 || fs->euid == 0 || !(mode & S_ISGID))
+        return r;
+    r = fs_path_stat_fd(fd->fd, &after);
+    if (r == 0 && !(after.stx_mode & S_ISGID)) {
+        (void)!fs_path_chmod(fd, before.stx_mode & PERM_BITS);
+        return -EPERM;
+    }
+    return r;
+}
+
 /* stat-virt off: the host's own owner and mode.  What an ordinary user may not do fails as
  * it does for that user; set-ID bits on files are refused, as they would give the guest's
  * programs the rights of the user on the host. */
@@ -188,7 +207,7 @@ set_host_owner_mode(struct fs *fs, const struct fs_fd *fd, const struct fuse_set
     if (in->valid & FATTR_MODE) {
         if (fs->euid != 0 && type == S_IFREG && in->mode & (S_ISUID | S_ISGID))
             return -EPERM;
-        return fs_path_chmod(fd, in->mode & PERM_BITS);
+        return set_host_mode(fs, fd, in->mode & PERM_BITS);
     }
     return 0;
 }

@@ -45,7 +45,7 @@ mode_t
 fs_new_host_mode(const struct fs *fs, const struct fs_ident *id)
 {
     mode_t least = S_ISDIR(id->mode) ? 0700 : 0600;
-    mode_t mode = id->mode & (S_ISDIR(id->mode) ? 01777u : 0777u);
+    mode_t mode = id->mode & 01777u;
 
     if (fs->config.stat_virt != FS_STAT_OFF)
         return least;

@@ -6,10 +6,12 @@
 #include <config.h>
 
 #include <errno.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -29,6 +31,15 @@ host_mode(const char *name)
     struct stat st;
 
     return lstat(host(name), &st) < 0 ? 0 : st.st_mode;
+}
+
+/* On host_dir as it is. */
+static struct ft *
+start_here(enum fs_stat_virt virt)
+{
+    struct fs_config config = {.shared_dir = host_dir, .stat_virt = virt, .cache = FS_CACHE_AUTO};
+
+    return ft_core(&config);
 }
 
 static struct ft *
@@ -346,6 +357,56 @@ test_off(void)
     ft_free(t);
 }
 
+/* What a server without privileges makes of the bits above the permissions: applied, or an error. */
+static int
+bits_of_ordinary_user(void)
+{
+    struct ft *t = start_here(FS_STAT_OFF);
+    struct fuse_entry_out e;
+    uint64_t f = make_file(t, FUSE_ROOT_ID, "sticky", 01600), d;
+    struct fuse_attr a;
+    int bad = 0;
+
+    if (ft_getattr(t, f, &a) < 0 || a.mode != (S_IFREG | 01600))
+        bad |= 1;
+    if (ft_walk(t, "of-others", &d) < 0 || ft_chmod(t, d, 02755) != -EPERM || ft_getattr(t, d, &a) < 0 ||
+        a.mode != (S_IFDIR | 0700))
+        bad |= 2;
+    if (ft_mkdir(t, FUSE_ROOT_ID, "own", 0755, &e) < 0 || ft_chmod(t, e.nodeid, 02755) < 0 ||
+        ft_getattr(t, e.nodeid, &a) < 0 || a.mode != (S_IFDIR | 02755))
+        bad |= 4;
+    ft_free(t);
+    return bad;
+}
+
+static void
+test_ordinary_user(void)
+{
+    int status = -1;
+    pid_t pid;
+
+    if (geteuid() != 0) {
+        tap_skip("bits of an ordinary user", "takes root to have a directory of another group");
+        return;
+    }
+    snprintf(host_dir, sizeof(host_dir), "%s", ft_subdir("share"));
+    mkdir(host("of-others"), 0700);
+    if (chown(host("of-others"), 1234, 99) < 0 || chown(host_dir, 1234, 1234) < 0 || chmod(ft_tmp(), 0755) < 0)
+        return;
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        if (setgroups(0, NULL) < 0 || setgid(1234) < 0 || setuid(1234) < 0)
+            _exit(99);
+        _exit(access(host_dir, W_OK) < 0 ? 77 : bits_of_ordinary_user());
+    }
+    waitpid(pid, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        tap_skip("bits of an ordinary user", "the temporary directory is for nobody else");
+    else
+        eq_int(status, 0, "off, an ordinary user: the sticky bit of a file and set-group-ID of a directory, or EPERM");
+}
+
 int
 main(void)
 {
@@ -364,5 +425,6 @@ main(void)
     test_failure();
     test_changes_elsewhere();
     test_off();
+    test_ordinary_user();
     return tap_done();
 }
