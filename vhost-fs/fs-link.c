@@ -258,6 +258,20 @@ keep_victim(const struct fs_dir_ref *dir, const char *name)
         fs_node_keep(dir->fs, node.node, S_ISDIR(stx.stx_mode) || stx.stx_nlink == 1);
 }
 
+/* A node that is known is found at name in dir from now on. */
+static void
+note_place(const struct fs_dir_ref *dir, const char *name)
+{
+    fs_auto_node struct fs_node_ref node = {dir->fs, NULL};
+    struct statx stx;
+
+    if (fs_path_stat(dir->fd.fd, name, &stx) < 0)
+        return;
+    node.node = fs_node_find(dir->fs, &stx);
+    if (node.node)
+        fs_node_moved(dir->fs, node.node, dir->node, name);
+}
+
 /* With a quota, what name means is touched: its descriptor, or -1. It has to live until the end of op. */
 static int
 touch_victim(struct fs_quota_op *op, const struct fs_dir_ref *dir, const char *name)
@@ -289,6 +303,9 @@ remove_name(struct fs_req *req, int flags)
     if (r == 0)
         fs_quota_gone(&dir.quota, charged);
     fs_quota_end(&dir.quota);
+    /* It was kept for nothing, and is found by its name as before. */
+    if (r < 0)
+        note_place(&dir, name);
     return r;
 }
 
@@ -302,20 +319,6 @@ int
 fs_op_rmdir(struct fs_req *req)
 {
     return remove_name(req, AT_REMOVEDIR);
-}
-
-/* A node that is known is found at name in dir from now on. */
-static void
-note_place(const struct fs_dir_ref *dir, const char *name)
-{
-    fs_auto_node struct fs_node_ref node = {dir->fs, NULL};
-    struct statx stx;
-
-    if (fs_path_stat(dir->fd.fd, name, &stx) < 0)
-        return;
-    node.node = fs_node_find(dir->fs, &stx);
-    if (node.node)
-        fs_node_moved(dir->fs, node.node, dir->node, name);
 }
 
 /* touch_victim() for a rename: *goes is that too, unless it is the very file that is renamed, which stays. */
@@ -372,9 +375,9 @@ rename_names(struct fs_req *req, size_t names, uint64_t new_nodeid, uint32_t fla
             fs_quota_new(&from.quota, whiteout, false);
     }
     fs_quota_end(&from.quota);
+    note_place(&to, new_name);
     if (r < 0)
         return r;
-    note_place(&to, new_name);
     if (flags & RENAME_EXCHANGE)
         note_place(&from, old_name);
     return 0;

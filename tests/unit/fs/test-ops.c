@@ -440,6 +440,26 @@ test_submount(void)
         eq_int(status, 0, "a mount below the share is announced, and served");
 }
 
+/* What could not be removed needs no descriptor of its own: there are few for what has no name. */
+static void
+test_not_removed(void)
+{
+    struct fs_config config = {.cache = FS_CACHE_AUTO};
+    struct fuse_entry_out d, e;
+    struct ft *t;
+
+    config.shared_dir = ft_subdir("not-removed");
+    t = ft_core(&config);
+    ft_mkdir(t, FUSE_ROOT_ID, "full", 0755, &d);
+    ft_mkdir(t, d.nodeid, "in-it", 0755, &e);
+    ft_mkdir(t, FUSE_ROOT_ID, "other", 0755, &e);
+    eq_int(ft_rmdir(t, FUSE_ROOT_ID, "full"), -ENOTEMPTY, "a directory that is not empty is not removed");
+    eq_int(t->fs->nodes.n_orphans, 0, "nor kept as one that was");
+    eq_int(ft_rename(t, FUSE_ROOT_ID, "other", FUSE_ROOT_ID, "full", 0), -ENOTEMPTY, "and not replaced");
+    eq_int(t->fs->nodes.n_orphans, 0, "nor kept");
+    ft_free(t);
+}
+
 int
 main(void)
 {
@@ -471,5 +491,6 @@ main(void)
     test_writeback();
     test_missing();
     test_submount();
+    test_not_removed();
     return tap_done();
 }
