@@ -4,6 +4,7 @@
  *
  *   blk-load --socket=PATH --rw=WORKLOAD [--bs=BYTES] [--depth=N] [--queues=N]
  *            [--ms=N] [--size=BYTES] [--pid=N]
+ *   blk-load --plain=FILE --rw=WORKLOAD [--bs=BYTES] [--depth=N] [--ms=N] [--size=BYTES]
  *
  * Workloads: randread, randwrite, read, write (sequential), writeflush (a
  * random write and a flush behind it count as one).  One thread per queue keeps
@@ -14,17 +15,25 @@
  *
  * where L is the mean latency and C the processor time that process --pid (the
  * back-end) spent per operation.
+ *
+ * With --plain there is no back-end: one system call after the other on FILE,
+ * from or to as many buffers as there would be requests under way.  No back-end
+ * that has one thread for a queue can be faster.
  */
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "mb-cleanup.h"
 #include "mb-macros.h"
 #include "mb-parse.h"
 #include "vu-blk.h"
@@ -32,7 +41,7 @@
 #define MAX_DEPTH 256
 
 struct load {
-    const char *rw;
+    const char *rw, *plain;
     uint64_t bs, depth, queues, ms, size, pid;
     bool random, write, flush;
     struct vu_blk blk;
@@ -151,6 +160,17 @@ prepare(struct load *l, struct worker *w)
 }
 
 static int
+print_result(const struct load *l, uint64_t ops, double seconds, uint64_t cpu)
+{
+    if (ops == 0)
+        return -EIO;
+    printf("ops=%llu seconds=%.3f iops=%.0f mib=%.1f lat_us=%.1f cpu_us=%.2f\n", (unsigned long long)ops, seconds,
+           (double)ops / seconds, (double)ops * (double)l->bs / seconds / 1048576,
+           seconds * 1e6 * (double)(l->depth * l->queues) / (double)ops, (double)cpu / 1e3 / (double)ops);
+    return 0;
+}
+
+static int
 run(struct load *l)
 {
     static struct worker w[VU_MAX_QUEUES];
@@ -175,12 +195,36 @@ run(struct load *l)
             return w[q].err;
         ops += w[q].ops;
     }
-    if (ops == 0)
-        return -EIO;
-    printf("ops=%llu seconds=%.3f iops=%.0f mib=%.1f lat_us=%.1f cpu_us=%.2f\n", (unsigned long long)ops, seconds,
-           (double)ops / seconds, (double)ops * (double)l->bs / seconds / 1048576,
-           seconds * 1e6 * (double)(l->depth * l->queues) / (double)ops, (double)cpu / 1e3 / (double)ops);
-    return 0;
+    return print_result(l, ops, seconds, cpu);
+}
+
+static int
+run_plain(struct load *l)
+{
+    mb_autofd int fd = open(l->plain, (l->write ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+    mb_autofree char *data = malloc((size_t)(l->bs * l->depth));
+    struct worker w = {.load = l, .seed = 1};
+    uint64_t start = clock_ns(CLOCK_MONOTONIC), end = start + l->ms * 1000000, ops = 0;
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    if (!data)
+        return -ENOMEM;
+    memset(data, 1, (size_t)(l->bs * l->depth));
+    if (l->size == 0)
+        l->size = (uint64_t)st.st_size;
+    if (l->size < l->bs || l->flush)
+        return -EINVAL;
+    for (; clock_ns(CLOCK_MONOTONIC) < end; ops++) {
+        char *at = data + ops % l->depth * l->bs;
+        off_t offset = (off_t)next_offset(&w);
+        ssize_t n = l->write ? pwrite(fd, at, (size_t)l->bs, offset) : pread(fd, at, (size_t)l->bs, offset);
+
+        if (n != (ssize_t)l->bs)
+            return n < 0 ? -errno : -EIO;
+    }
+    return print_result(l, ops, (double)(clock_ns(CLOCK_MONOTONIC) - start) / 1e9, 0);
 }
 
 static int
@@ -201,7 +245,7 @@ parse(struct load *l, struct vu_options *o, int argc, char **argv)
         {"bs", required_argument, NULL, 'b'},     {"depth", required_argument, NULL, 'd'},
         {"queues", required_argument, NULL, 'q'}, {"ms", required_argument, NULL, 'm'},
         {"size", required_argument, NULL, 'z'},   {"pid", required_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"plain", required_argument, NULL, 'f'},  {NULL, 0, NULL, 0},
     };
     int c, r = 0;
 
@@ -213,13 +257,33 @@ parse(struct load *l, struct vu_options *o, int argc, char **argv)
             r = mb_parse_size(optarg, number);
         else if (c == 's')
             o->socket_path = optarg;
+        else if (c == 'f')
+            l->plain = optarg;
         else
             r = c == 'w' ? set_workload(l, optarg) : -EINVAL;
     }
-    if (r < 0 || optind < argc || !o->socket_path || !l->rw || l->bs == 0 || l->depth == 0 || l->depth > MAX_DEPTH ||
+    if (r < 0 || optind < argc || !o->socket_path == !l->plain || !l->rw || l->bs == 0 || l->depth == 0 || l->depth > MAX_DEPTH ||
         l->queues == 0 || l->queues > VU_MAX_QUEUES)
         return -EINVAL;
     return 0;
+}
+
+static int
+run_back_end(struct load *l, struct vu_options *o)
+{
+    int r;
+
+    o->queues = (unsigned)l->queues;
+    o->queue_size = 128;
+    o->memory = (16u << 20) + (size_t)(l->bs + 4096) * l->depth * l->queues;
+    r = vu_blk_open(&l->blk, o);
+    if (r == 0) {
+        if (l->size == 0 || l->size > vu_blk_size(&l->blk))
+            l->size = vu_blk_size(&l->blk);
+        r = l->size >= l->bs ? run(l) : -EINVAL;
+        vu_blk_close(&l->blk);
+    }
+    return r;
 }
 
 int
@@ -230,20 +294,11 @@ main(int argc, char **argv)
     int r;
 
     if (parse(&l, &o, argc, argv) < 0) {
-        fprintf(stderr, "usage: blk-load --socket=PATH --rw=randread|randwrite|read|write|writeflush [--bs=N]"
+        fprintf(stderr, "usage: blk-load --socket=PATH|--plain=FILE --rw=randread|randwrite|read|write|writeflush [--bs=N]"
                         " [--depth=N] [--queues=N] [--ms=N] [--size=N] [--pid=N]\n");
         return 2;
     }
-    o.queues = (unsigned)l.queues;
-    o.queue_size = 128;
-    o.memory = (16u << 20) + (size_t)(l.bs + 4096) * l.depth * l.queues;
-    r = vu_blk_open(&l.blk, &o);
-    if (r == 0) {
-        if (l.size == 0 || l.size > vu_blk_size(&l.blk))
-            l.size = vu_blk_size(&l.blk);
-        r = l.size >= l.bs ? run(&l) : -EINVAL;
-        vu_blk_close(&l.blk);
-    }
+    r = l.plain ? run_plain(&l) : run_back_end(&l, &o);
     if (r < 0)
         fprintf(stderr, "blk-load: %s\n", strerror(-r));
     return r < 0;
