@@ -38,7 +38,7 @@ struct bk_engine {
     /* Reads shared with the pool. */
     bool can_share;             /* there is a processor for it */
     bool more;                  /* requests wait behind the one being started */
-    bool sharing;               /* one is under way */
+    unsigned n_sharing;         /* under way */
     unsigned n_large;           /* since the thread slept */
 
     /* Writes that adjoin. */
@@ -77,7 +77,10 @@ void bk_engine_deliver(struct bk_engine *e, struct bk_xfer *x);
 enum bk_status bk_try_read(struct bk_engine *e, struct bk_xfer *x) MB_MUST_CHECK;
 enum bk_status bk_try_write(struct bk_engine *e, struct bk_xfer *x) MB_MUST_CHECK;
 
-/* x is a read for a thread of the pool, which the queue's thread does not wait for; and when it has its result. */
+/* Work of the caller's. BK_PENDING: a thread of the pool does it. */
+enum bk_status bk_try_work(struct bk_engine *e, struct bk_xfer *x) MB_MUST_CHECK;
+
+/* x is for a thread of the pool, which the queue's thread does not wait for; and when it has its result. */
 bool bk_try_sharing(struct bk_engine *e, struct bk_xfer *x) MB_MUST_CHECK;
 void bk_try_end_sharing(struct bk_engine *e, struct bk_xfer *x);
 

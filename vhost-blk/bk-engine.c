@@ -43,12 +43,14 @@ bk_engine_start(struct bk_engine *e, struct bk_xfer *x)
         e->pending++;
         return BK_PENDING;
     }
-    if (x->op == BK_XFER_READ && bk_try_sharing(e, x))
+    if (bk_try_sharing(e, x))
         status = BK_PENDING;
     else if (x->op == BK_XFER_READ)
         status = x->len ? bk_try_read(e, x) : bk_xfer_finished(x, 0);
     else if (x->op == BK_XFER_WRITE)
         status = x->len ? bk_try_write(e, x) : bk_xfer_finished(x, 0);
+    else if (x->op == BK_XFER_WORK)
+        status = bk_try_work(e, x);
     else if (x->op == BK_XFER_SYNC)
         status = bk_sync_start(e, x);
     else if (x->op == BK_XFER_DISCARD && atomic_load(&x->file->no_punch))

@@ -33,6 +33,7 @@ enum bk_xfer_op {
     BK_XFER_ZERO,    /* the range reads as zeros and stays allocated if possible */
     BK_XFER_UNMAP,   /* the range reads as zeros and is freed if possible */
     BK_XFER_CALL,    /* call() on a thread of the pool */
+    BK_XFER_WORK,    /* call() on some thread, not to wait for a disk: where it says -EAGAIN, this becomes a CALL */
     BK_XFER_WAIT,    /* nothing, until bk_engine_wake() */
 };
 
@@ -48,7 +49,7 @@ struct bk_xfer {
     struct iovec *iov;
     unsigned n_iov;         /* at most IOV_MAX */
     void (*done)(struct bk_xfer *x); /* once, with err set; not called when the start said BK_DONE */
-    int (*call)(struct bk_xfer *x);  /* BK_XFER_CALL: 0 or -errno */
+    int (*call)(struct bk_xfer *x);  /* CALL and WORK: 0 or -errno */
 
     /* The result: 0 or -errno. */
     int err;
@@ -56,7 +57,7 @@ struct bk_xfer {
     /* The engine's. */
     struct bk_pool_client *pool_client;
     struct bk_xfer *next;
-    bool shared;            /* a READ that a thread of the pool does beside the queue's */
+    bool shared;            /* a READ or WORK that a thread of the pool does beside the queue's */
     struct iovec zeros;     /* what a ZERO or UNMAP without the file system's help writes from */
     bool by_writing;
     int result;

@@ -286,14 +286,12 @@ int qcow2_grow(struct bk_image *image, uint64_t size, struct bk_err *err) MB_MUS
 
 /* ---- bk-qcow2-cow.c -------------------------------------------------------------------- */
 
-/* Copy len bytes at guest offset, as they are now, to file offset host, which reads as zeros.
- * Without may_block: -EAGAIN when that would take long. 0 or -errno. */
-int qcow2_copy(struct qcow2 *q, uint64_t offset, uint64_t host, uint64_t len, bool may_block) MB_MUST_CHECK;
-
-/* Write the data of io, io->qcow2.data_len bytes of it, to the clusters being allocated together with
- * what they show besides, as one. Leaves io as it is. Reads all of their former contents. Without
- * may_block: -EAGAIN when that would take long. 0 or -errno. */
-int qcow2_copy_around(struct qcow2 *q, struct bk_io *io, bool may_block) MB_MUST_CHECK;
+/*
+ * Give the clusters being allocated for io what they keep of what is there now.  Little data of io is
+ * written with it: its segments are consumed and io->qcow2.zeros is set then.  BK_DONE, with
+ * io->xfer.err; or BK_PENDING: done() will be called.
+ */
+enum bk_status qcow2_copy_kept(struct qcow2 *q, struct bk_io *io, void (*done)(struct bk_xfer *x)) MB_MUST_CHECK;
 
 /* ---- bk-qcow2-flush.c ------------------------------------------------------------------- */
 

@@ -288,47 +288,6 @@ write_data(struct qcow2 *q, struct bk_io *io)
     return BK_DONE;
 }
 
-/* Before and behind the data, up to the borders of the clusters. */
-static int
-copy_edges(struct qcow2 *q, struct bk_io *io, bool may_block)
-{
-    struct bk_io_qcow2 *a = &io->qcow2;
-    uint64_t from = a->first << q->cluster_bits, to = (a->first + a->count) << q->cluster_bits;
-    uint64_t host = a->host << q->cluster_bits, end = io->offset + a->data_len;
-    int rc = 0;
-
-    if (from < io->offset)
-        rc = qcow2_copy(q, from, host, io->offset - from, may_block);
-    if (rc >= 0 && end < to)
-        rc = qcow2_copy(q, end, host + (end - from), to - end, may_block);
-    return rc;
-}
-
-/* What the clusters keep; little data is written with it, of which a->zeros tells then. */
-static int
-copy_kept(struct qcow2 *q, struct bk_io *io, bool may_block)
-{
-    struct bk_io_qcow2 *a = &io->qcow2;
-    int rc = -ENOTSUP;
-
-    if (a->ordered && !a->zeros && 2 * a->data_len <= a->count << q->cluster_bits)
-        rc = qcow2_copy_around(q, io, may_block);
-    if (rc == 0) {
-        mb_iov_cut_front(&io->iov, &io->n_iov, (size_t)a->data_len);
-        a->zeros = true;
-    }
-    /* It reads more than it has to: an error may be none of ours. */
-    return rc == 0 || rc == -EAGAIN ? rc : copy_edges(q, io, may_block);
-}
-
-static int
-copy_call(struct bk_xfer *x)
-{
-    struct bk_io *io = MB_CONTAINER_OF(x, struct bk_io, xfer);
-
-    return copy_kept(qcow2_of(io->image), io, true);
-}
-
 static void
 on_copied(struct bk_xfer *x)
 {
@@ -351,14 +310,8 @@ qcow2_allocate(struct qcow2 *q, struct bk_io *io, bool zeros)
         return status;
     a->zeros = zeros;
     a->data_len = MB_MIN(io->len, ((a->first + a->count) << q->cluster_bits) - io->offset);
-    io->xfer.err = copy_kept(q, io, false);
-    if (io->xfer.err == -EAGAIN) {
-        io->xfer.op = BK_XFER_CALL;
-        io->xfer.call = copy_call;
-        io->xfer.done = on_copied;
-        if (bk_engine_start(io->engine, &io->xfer) == BK_PENDING)
-            return BK_PENDING;
-    }
+    if (a->ordered && qcow2_copy_kept(q, io, on_copied) == BK_PENDING)
+        return BK_PENDING;
     return write_data(q, io);
 }
 

@@ -39,6 +39,7 @@ struct bk_pool {
     struct bk_xfer **last;
     unsigned max_threads, n_threads, n_idle, n_queued;
     unsigned n_looking;         /* atomic: will look at first once more before they sleep */
+    unsigned n_shared;          /* those, and those at work on what was shared, which will look afterwards */
     bool closing;
 };
 
@@ -98,6 +99,7 @@ bk_blocking_run(struct bk_xfer *x)
     case BK_XFER_UNMAP:
         return do_unmap(x);
     case BK_XFER_CALL:
+    case BK_XFER_WORK:
         return x->call(x);
     case BK_XFER_WAIT:
         break;
@@ -170,12 +172,14 @@ thread_main(void *data)
     while ((x = next_work(pool))) {
         bool more = x->shared;
 
+        pool->n_shared += more;
         pthread_mutex_unlock(&pool->lock);
         x->result = bk_blocking_run(x);
         bk_pool_finish(x);
         if (more)
             look_for_work(pool);
         pthread_mutex_lock(&pool->lock);
+        pool->n_shared -= more;
     }
     pool->n_threads--;
     pthread_cond_broadcast(&pool->ended);
@@ -264,14 +268,15 @@ void
 bk_pool_queue(struct bk_pool_client *c, struct bk_xfer *x)
 {
     struct bk_pool *pool = c->pool;
-    unsigned looking;
+    unsigned soon;
     int rc = 0;
 
     x->next = NULL;
     x->pool_client = c;
     pthread_mutex_lock(&pool->lock);
-    looking = __atomic_load_n(&pool->n_looking, __ATOMIC_SEQ_CST);
-    if (pool->n_queued >= pool->n_idle + looking && pool->n_threads < pool->max_threads)
+    /* What is shared can wait for what was shared before; as that may block, nothing else waits for it. */
+    soon = x->shared ? pool->n_shared : __atomic_load_n(&pool->n_looking, __ATOMIC_SEQ_CST);
+    if (pool->n_queued >= pool->n_idle + soon && pool->n_threads < pool->max_threads)
         rc = start_thread(pool);
     if (rc < 0 && pool->n_threads == 0) {
         pthread_mutex_unlock(&pool->lock);
@@ -282,7 +287,7 @@ bk_pool_queue(struct bk_pool_client *c, struct bk_xfer *x)
     pool->n_queued++;
     __atomic_store_n(pool->last, x, __ATOMIC_RELAXED);
     pool->last = &x->next;
-    if (pool->n_queued > looking)
+    if (pool->n_queued > soon)
         pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
 }

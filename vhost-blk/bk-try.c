@@ -11,7 +11,7 @@
  * Large reads of which one after the other comes are shared with a thread of
  * the pool: it copies one while we copy the next.  Writes are not, the host's
  * file systems let only one at a time into a file; those that adjoin become one
- * system call.
+ * system call.  Work, which is copying clusters, is shared too: half of that is reading.
  */
 #include <config.h>
 
@@ -23,6 +23,8 @@
 #define MISS_SKIP 16u        /* reads that leave the page cache try after one that was not there */
 #define SHARE_SIZE (128u * 1024) /* reads that are worth another thread, */
 #define SHARE_AFTER 16u      /* after so many of them since the thread slept */
+#define SHARED_READS 1u      /* that the pool has at once, */
+#define SHARED_WORK 2u       /* and pieces of work: one that waits, as ours take as long as its */
 
 /* ---- at once ------------------------------------------------------------------------ */
 
@@ -43,18 +45,42 @@ bk_try_read(struct bk_engine *e, struct bk_xfer *x)
     return BK_PENDING;
 }
 
-/* A large read with others behind it, while the pool's thread has none. */
+enum bk_status
+bk_try_work(struct bk_engine *e, struct bk_xfer *x)
+{
+    uint64_t start;
+    int rc;
+
+    if (!bk_budget_allows(&e->writes))
+        return bk_xfer_result(x, -EAGAIN);
+    start = bk_now_ns();
+    rc = x->call(x);
+    if (bk_now_ns() - start > BK_SLOW_NS)
+        e->writes.skip = BK_SLOW_SKIP;
+    return bk_xfer_result(x, rc);
+}
+
+static bool
+is_large_read(const struct bk_engine *e, const struct bk_xfer *x)
+{
+    return x->op == BK_XFER_READ && x->len >= SHARE_SIZE && (!e->ring || e->reads.skip == 0) &&
+           !atomic_load_explicit(&x->file->no_nowait, memory_order_relaxed);
+}
+
+/* Something large with others behind it, while the pool's thread has not enough. */
 bool
 bk_try_sharing(struct bk_engine *e, struct bk_xfer *x)
 {
-    if (x->len < SHARE_SIZE || !e->can_share || !e->more || (e->ring && e->reads.skip > 0) ||
-        atomic_load_explicit(&x->file->no_nowait, memory_order_relaxed))
+    bool work = x->op == BK_XFER_WORK;
+
+    if (!e->can_share || !e->more || (work ? e->writes.skip > 0 : !is_large_read(e, x)))
         return false;
     if (e->n_large < SHARE_AFTER)
         e->n_large++;
-    if (e->n_large < SHARE_AFTER || e->sharing)
+    if (e->n_large < SHARE_AFTER || e->n_sharing >= (work ? SHARED_WORK : SHARED_READS))
         return false;
-    e->sharing = x->shared = true;
+    x->shared = true;
+    e->n_sharing++;
     return true;
 }
 
@@ -62,7 +88,10 @@ bk_try_sharing(struct bk_engine *e, struct bk_xfer *x)
 void
 bk_try_end_sharing(struct bk_engine *e, struct bk_xfer *x)
 {
-    e->sharing = x->shared = false;
+    x->shared = false;
+    e->n_sharing--;
+    if (x->op != BK_XFER_READ)
+        return;
     if (x->result == -EAGAIN)
         e->reads.skip = MISS_SKIP;
     if (x->result != -EOPNOTSUPP)

@@ -135,6 +135,7 @@ bk_uring_can(const struct bk_uring *ring, const struct bk_xfer *x)
     case BK_XFER_UNMAP:
         return !x->file->is_block || x->by_writing;
     case BK_XFER_CALL:
+    case BK_XFER_WORK:
     case BK_XFER_WAIT:
         return false;
     }
@@ -188,6 +189,7 @@ prepare(struct io_uring_sqe *sqe, struct bk_xfer *x)
                                 (off_t)x->len);
         break;
     case BK_XFER_CALL:
+    case BK_XFER_WORK:
     case BK_XFER_WAIT:
         break;
     }

@@ -127,6 +127,11 @@ bk_xfer_result(struct bk_xfer *x, int res)
         if (res == -EINTR || res == -EAGAIN)
             return BK_PENDING;
         return bk_xfer_finished(x, res);
+    case BK_XFER_WORK:
+        if (res != -EAGAIN)
+            return bk_xfer_finished(x, res);
+        x->op = BK_XFER_CALL;
+        return BK_PENDING;
     case BK_XFER_CALL:
     case BK_XFER_WAIT:
         return bk_xfer_finished(x, res);
