@@ -122,9 +122,7 @@ change(struct qcow2 *q, uint64_t size)
     atomic_store(&q->size, size);
     rw->grown = rw->dirty = true;
     rw->barrier = true; /* the header waits for the counts and the new table */
-    qcow2_journal_add(q, STAGE_L1, QCOW2_HEADER_SIZE, size);
-    qcow2_journal_add(q, STAGE_L1, QCOW2_HEADER_SIZE + 8, q->l1_entries);
-    qcow2_journal_add(q, STAGE_L1, QCOW2_HEADER_SIZE + 16, q->l1_offset);
+    qcow2_journal_add_words(q, STAGE_L1, QCOW2_HEADER_SIZE, (uint64_t[]){size, q->l1_entries, q->l1_offset}, 3);
     return 0;
 }
 

@@ -288,7 +288,7 @@ qcow2_journal_free(struct qcow2_journal *j)
 /* ---- recording; under the lock ----------------------------------------------------------------- */
 
 void
-qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint64_t word)
+qcow2_journal_add_words(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, const uint64_t *words, unsigned n)
 {
     struct qcow2_journal *j = q->journal;
     struct half *half;
@@ -298,13 +298,20 @@ qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint
         return;
     half = &j->memory->half[j->half];
     used = atomic_load_explicit(&half->used, memory_order_relaxed);
-    if (used >= j->records) {
+    if (used + n > j->records) {
         j->full = true;
         atomic_store(&j->memory->lost[j->half], 1);
         return;
     }
-    half_records(j, j->half)[used] = (struct record){offset | stage, word};
-    atomic_store_explicit(&half->used, used + 1, memory_order_release);
+    for (unsigned i = 0; i < n; i++)
+        half_records(j, j->half)[used + i] = (struct record){(offset + i * 8) | stage, words[i]};
+    atomic_store_explicit(&half->used, used + n, memory_order_release);
+}
+
+void
+qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint64_t word)
+{
+    qcow2_journal_add_words(q, stage, offset, &word, 1);
 }
 
 bool

@@ -192,9 +192,8 @@ record_table(struct qcow2 *q)
     for (uint64_t r = 0; r < rw->reftable_entries; r++)
         mb_put_be64(&table[r], rw->reftable[r]);
     rc = qcow2_write_at(q, rw->reftable_offset, table, bytes);
-    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, rw->reftable_offset);
-    qcow2_journal_add(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE + 8,
-                      (bytes >> q->cluster_bits) << 32 | rw->n_snapshots);
+    qcow2_journal_add_words(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE,
+                            (uint64_t[]){rw->reftable_offset, (bytes >> q->cluster_bits) << 32 | rw->n_snapshots}, 2);
     return rc;
 }
 

@@ -342,6 +342,9 @@ void qcow2_journal_free(struct qcow2_journal *j);
 /* The word at offset of the file has another value in memory. Without a journal nothing. Under the lock,
  * like all that follow. */
 void qcow2_journal_add(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, uint64_t word);
+/* The same of n words that follow one another and make sense only together: all of them are recorded, or none. */
+void qcow2_journal_add_words(struct qcow2 *q, enum qcow2_stage stage, uint64_t offset, const uint64_t *words,
+                             unsigned n);
 
 /* What was recorded last is not safe without a commit, or one is due. */
 bool qcow2_journal_wants_commit(struct qcow2_journal *j);
