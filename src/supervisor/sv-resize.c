@@ -9,6 +9,7 @@
 
 #include "mb-cleanup.h"
 #include "msb-error.h"
+#include "sv-log.h"
 #include "sv-resize.h"
 
 #define ANSWER_MAX 1024u
@@ -45,6 +46,7 @@ disconnect(SvResize *resize)
 static gboolean
 take_answer(SvResize *resize)
 {
+    g_autofree char *reason = NULL;
     char answer[ANSWER_MAX];
     ssize_t n = recv(resize->fd, answer, sizeof(answer) - 1, MSG_DONTWAIT);
 
@@ -53,7 +55,9 @@ take_answer(SvResize *resize)
     if (n == 0)
         return FALSE;
     answer[n] = '\0';
-    finish(resize, answer[0] == '+' ? NULL : answer + 1);
+    if (answer[0] != '+')
+        reason = sv_printable(answer + 1, ANSWER_MAX); /* a guest may have taken it over */
+    finish(resize, reason);
     return TRUE;
 }
 
