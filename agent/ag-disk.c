@@ -206,13 +206,26 @@ load_modules(const char *fstype, const struct fs_kind *kind, int modules_fd, str
     if (known < 0) {
         r = ag_module_probe(modules_fd, fstype);
         if (r == -ENOENT)
-            return ag_fail(e, ENODEV, fstype, "The kernel has no such file system, neither built in nor as a module");
+            return ag_fail(e, 0, fstype, "The kernel has no file system \"%s\", neither built in nor as a module",
+                           fstype);
         if (r < 0)
             return ag_fail(e, -r, fstype, "The file system's kernel module cannot be loaded");
     }
     for (size_t i = 0; i < MB_ARRAY_SIZE(kind->modules) && kind->modules[i]; i++)
         (void)!ag_module_probe(modules_fd, kind->modules[i]);
     return 0;
+}
+
+/* Where another file system was asked for than the one that is there, the kernel has no more to say than EINVAL. */
+static void
+tell_what_is_there(const char *device, const char *fstype, struct ag_error *e)
+{
+    mb_autofd int fd = open(device, O_RDONLY | O_CLOEXEC);
+    const char *found = fd < 0 ? NULL : ag_probe_fs(fd);
+    size_t n = strlen(e->message);
+
+    if (found && strcmp(found, fstype) != 0)
+        snprintf(e->message + n, sizeof(e->message) - n, "; what is there is %s", found);
 }
 
 int
@@ -234,7 +247,9 @@ ag_disk_mount(const char *device, const char *fstype, bool ro, uint64_t attrs, i
         opts[n++] = kind->no_replay;
         r = ag_mount_new(fstype, device, opts, ro, attrs, e);
     }
-    if (r < 0)
+    if (r < 0) {
         *e = first;
+        tell_what_is_there(device, fstype, e);
+    }
     return r;
 }

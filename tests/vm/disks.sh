@@ -146,6 +146,10 @@ fails_with 1 'format=qcow2' "a qcow2 image called raw is not probed, but named" 
 quiet qemu-img convert -f raw -O vdi bare.img foreign.vdi
 fails_with 1 'VDI image; convert it' "an image of a format that is not supported is named" \
     msb run -q --mount-disk ./foreign.vdi:/x busybox -- true
+fails_with 1 '/x.*xfs.*cannot be mounted.*what is there is ext4' "another file system than the one that is there" \
+    msb run -q --mount-disk ./bare.img:/x:ro,fstype=xfs busybox -- true
+fails_with 1 '/x.*no file system "bogus"' "a file system that the kernel does not have" \
+    msb run -q --mount-disk ./bare.img:/x:ro,fstype=bogus busybox -- true
 fails_with 1 'magic' "a raw disk called qcow2" msb run -q --mount-disk ./bare.img:/x:ro,format=qcow2 busybox -- true
 
 fails_with 1 '/x.*Several partitions.*partition=N: 1 \(ext4, 16 MiB\), 2 \(no known file system, [^)]*\), 5 \(ext4, 16 MiB\)$' \
