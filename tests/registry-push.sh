@@ -6,6 +6,10 @@ set -u
 . "${abs_top_srcdir:?}/tests/registry/lib.bash"
 export MSB_BUILDDIR=${abs_top_builddir:?} MSB_SRCDIR=$abs_top_srcdir LC_ALL=C.UTF-8
 msb() { "$MSB_BUILDDIR/src/msb/msb" "$@"; }
+# It unpacks archives as root would, whom an ordinary user has to be for that.
+skopeo() {
+    if [ "$(id -u)" = 0 ]; then command skopeo "$@"; else unshare --map-root-user skopeo "$@"; fi
+}
 skopeo_digest() { skopeo inspect --tls-verify=false --format '{{.Digest}}' "$@"; }
 tree() { (cd "$MSB_HOME/images" && find . -type f ! -name '*lock' ! -path './tmp/*' -printf '%P %s\n' | LC_ALL=C sort); }
 image=registry.example/team/image:1

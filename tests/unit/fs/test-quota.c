@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include "fs-test.h"
+#include "mb-cleanup.h"
+#include "mb-io.h"
 
 #define MIB (1024 * 1024)
 
@@ -623,17 +625,51 @@ test_killed(void)
 
 /* ---- overlayfs ---------------------------------------------------------------------------------------------- */
 
+static int
+write_line(const char *path, const char *line)
+{
+    mb_autofd int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    return fd < 0 ? -errno : mb_write_full(fd, line, strlen(line));
+}
+
+/* A mount namespace, and for an ordinary user one of users, where he is root. */
+static int
+leave_namespaces(void)
+{
+    uid_t uid = geteuid();
+    gid_t gid = getegid();
+    char line[32];
+    int r;
+
+    if (uid == 0)
+        return unshare(CLONE_NEWNS) < 0 ? -errno : 0;
+    if (unshare(CLONE_NEWNS | CLONE_NEWUSER) < 0)
+        return -errno;
+    r = write_line("/proc/self/setgroups", "deny");
+    snprintf(line, sizeof(line), "0 %u 1", gid);
+    if (r == 0)
+        r = write_line("/proc/self/gid_map", line);
+    snprintf(line, sizeof(line), "0 %u 1", uid);
+    return r < 0 ? r : write_line("/proc/self/uid_map", line);
+}
+
 /* An overlay of a tmpfs and of a directory on another filesystem at host_dir, for this process alone. */
 static int
 mount_overlay(void)
 {
     bool root = geteuid() == 0;
     char options[3 * 4096 + 64];
+    int r = leave_namespaces();
 
-    if (unshare(root ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) < 0 ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("lower", ft_subdir("lower"), "tmpfs", 0, NULL) < 0)
+    if (r < 0)
+        return r;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        mount("lower", ft_subdir("lower"), "tmpfs", 0, NULL) < 0)
         return -errno;
-    fclose(fopen(ft_path("lower/below"), "w"));
+    r = write_line(ft_path("lower/below"), "");
+    if (r < 0)
+        return r;
     snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s%s", ft_path("lower"), ft_subdir("upper"),
              ft_subdir("work"), root ? "" : ",userxattr");
     return mount("overlay", host_dir, "overlay", 0, options) < 0 ? -errno : 0;
