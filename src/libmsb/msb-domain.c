@@ -35,6 +35,7 @@ struct _MsbDomain {
     gatomicrefcount refs;
     MsbConnection *connection;
     virDomainPtr dom;
+    char *name;             /* of our own: asking libvirt for it would make it forget its last error */
     Watch *watch;
     int lifecycle_id;       /* libvirt callback ids, -1 = none */
     gboolean close_registered;
@@ -48,6 +49,7 @@ domain_new(MsbConnection *connection, virDomainPtr dom)
     g_atomic_ref_count_init(&domain->refs);
     domain->connection = msb_connection_ref(connection);
     domain->dom = dom;
+    domain->name = g_strdup(virDomainGetName(dom));
     domain->lifecycle_id = -1;
     return domain;
 }
@@ -107,6 +109,7 @@ domain_free(MsbDomain *domain)
     unwatch(domain);
     virDomainFree(domain->dom);
     msb_connection_unref(domain->connection);
+    g_free(domain->name);
     g_free(domain);
 }
 
@@ -115,7 +118,7 @@ MSB_DEFINE_REFS(MsbDomain, msb_domain, domain_free)
 const char *
 msb_domain_get_name(const MsbDomain *domain)
 {
-    return virDomainGetName(domain->dom);
+    return domain->name;
 }
 
 virDomainPtr

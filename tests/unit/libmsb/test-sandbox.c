@@ -567,6 +567,23 @@ test_remove_without_libvirt(Fixture *f, gconstpointer data)
     g_assert_false(msb_sandbox_exists(f->home, "box") || msb_sandbox_exists(f->home, "never"));
 }
 
+/* libvirt forgets its last error when it is asked for a name. */
+static void
+test_libvirt_says_why(Fixture *f G_GNUC_UNUSED, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(MsbConnection) connection = msb_connection_open(&error);
+    g_autoptr(MsbDomain) domain = NULL;
+
+    g_assert_no_error(error);
+    /* That of libvirt's test driver, which runs. */
+    domain = msb_domain_lookup(connection, "6695eb01-f6a4-8304-79aa-97f2502e193f", &error);
+    g_assert_no_error(error);
+    g_assert_false(msb_domain_start(domain, &error));
+    g_assert_null(strstr(error->message, "gives no reason"));
+    assert_failed_with(error, MSB_ERROR_HYPERVISOR, "cannot start domain 'test': ");
+}
+
 /* While one command works on a name, another says so instead of getting in between. */
 static void
 test_busy(Fixture *f, gconstpointer data)
@@ -594,6 +611,7 @@ main(int argc, char **argv)
         return stand_in(argv);
     g_test_init(&argc, &argv, NULL);
 #define ADD(path, func) g_test_add(path, Fixture, NULL, set_up, func, tear_down)
+    ADD("/sandbox/libvirt-says-why", test_libvirt_says_why);
     ADD("/sandbox/create", test_create);
     ADD("/sandbox/create-taken", test_create_taken);
     ADD("/sandbox/create-fails", test_create_fails);
