@@ -244,16 +244,20 @@ fs_op_link(struct fs_req *req)
 
 /* ---- names that go -------------------------------------------------------------------------------- */
 
+/* The node of what name means, with a reference, and what it is; NULL if the guest does not know it. */
+static struct fs_node *
+find_known(const struct fs_dir_ref *dir, const char *name, struct statx *stx)
+{
+    return fs_path_stat(dir->fd.fd, name, stx) < 0 ? NULL : fs_node_find(dir->fs, stx);
+}
+
 /* If the guest knows what name means, make sure that it can still use it when the name is gone. */
 static void
 keep_victim(const struct fs_dir_ref *dir, const char *name)
 {
-    fs_auto_node struct fs_node_ref node = {dir->fs, NULL};
     struct statx stx;
+    fs_auto_node struct fs_node_ref node = {dir->fs, find_known(dir, name, &stx)};
 
-    if (fs_path_stat(dir->fd.fd, name, &stx) < 0)
-        return;
-    node.node = fs_node_find(dir->fs, &stx);
     if (node.node)
         fs_node_keep(dir->fs, node.node, S_ISDIR(stx.stx_mode) || stx.stx_nlink == 1);
 }
@@ -262,12 +266,9 @@ keep_victim(const struct fs_dir_ref *dir, const char *name)
 static void
 note_place(const struct fs_dir_ref *dir, const char *name)
 {
-    fs_auto_node struct fs_node_ref node = {dir->fs, NULL};
     struct statx stx;
+    fs_auto_node struct fs_node_ref node = {dir->fs, find_known(dir, name, &stx)};
 
-    if (fs_path_stat(dir->fd.fd, name, &stx) < 0)
-        return;
-    node.node = fs_node_find(dir->fs, &stx);
     if (node.node)
         fs_node_moved(dir->fs, node.node, dir->node, name);
 }
@@ -327,12 +328,8 @@ touch_replaced(struct fs_dir_ref *from, const char *old_name, const struct fs_di
                int *goes)
 {
     int fd = touch_victim(&from->quota, to, new_name);
-    struct statx a, b;
-    bool same;
 
-    same = fd >= 0 && fs_path_stat(from->fd.fd, old_name, &a) == 0 && fs_path_stat_fd(fd, &b) == 0 &&
-           a.stx_ino == b.stx_ino && a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
-    *goes = same ? -1 : fd;
+    *goes = fd >= 0 && fs_path_is(from->fd.fd, old_name, fd) ? -1 : fd;
     return fd;
 }
 

@@ -117,12 +117,7 @@ new_entry(const struct fs_dir_ref *dir, const char *name, int path_fd, const str
 void
 fs_new_undo(const struct fs_dir_ref *dir, const char *name, const struct fs_fd *fd, int unlink_flags)
 {
-    struct statx made, there;
-
-    if (fs_path_stat_fd(fd->fd, &made) < 0 || fs_path_stat(dir->fd.fd, name, &there) < 0)
-        return;
-    if (made.stx_ino == there.stx_ino && made.stx_dev_major == there.stx_dev_major &&
-        made.stx_dev_minor == there.stx_dev_minor)
+    if (fs_path_is(dir->fd.fd, name, fd->fd))
         (void)!unlinkat(dir->fd.fd, name, unlink_flags);
 }
 

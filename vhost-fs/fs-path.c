@@ -52,6 +52,15 @@ fs_path_stat_fd(int fd, struct statx *stx)
                                                                                                         : 0;
 }
 
+bool
+fs_path_is(int dfd, const char *name, int fd)
+{
+    struct statx a, b;
+
+    return fs_path_stat(dfd, name, &a) == 0 && fs_path_stat_fd(fd, &b) == 0 && a.stx_ino == b.stx_ino &&
+           a.stx_dev_major == b.stx_dev_major && a.stx_dev_minor == b.stx_dev_minor;
+}
+
 static int
 openat2_contained(int dfd, const char *name, int flags, mode_t mode, uint64_t resolve)
 {

@@ -36,6 +36,8 @@ int fs_name_check(const char *name, size_t len) MB_MUST_CHECK;
 /* Attributes of name in the directory dfd (not followed), or of dfd itself. 0 or -errno. */
 int fs_path_stat(int dfd, const char *name, struct statx *stx) MB_MUST_CHECK;
 int fs_path_stat_fd(int fd, struct statx *stx) MB_MUST_CHECK;
+/* Whether name in dfd is the very file behind fd. */
+bool fs_path_is(int dfd, const char *name, int fd);
 
 /* O_PATH descriptor of name in the directory dfd. fd or -errno. */
 int fs_path_open(const struct fs *fs, int dfd, const char *name) MB_MUST_CHECK;
