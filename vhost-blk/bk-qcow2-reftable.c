@@ -99,21 +99,21 @@ qcow2_zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count)
     return rc;
 }
 
+/* Let the file lead to block r, too: it has its counts, that of itself among them, before it is led to. */
 static void
-set_table(struct qcow2 *q, uint64_t r, uint64_t offset)
+enter_block(struct qcow2 *q, uint64_t r)
 {
     struct qcow2_rw *rw = q->rw;
 
-    rw->reftable[r] = offset;
     if (rw->reftable_to == 0)
         rw->reftable_from = r;
     rw->reftable_from = MB_MIN(rw->reftable_from, r);
     rw->reftable_to = MB_MAX(rw->reftable_to, r + 1);
     rw->dirty = true;
-    qcow2_journal_add(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, offset);
+    qcow2_journal_add(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, rw->reftable[r]);
 }
 
-/* Block r, which does not exist, at its own first cluster. */
+/* Block r, which does not exist, in the cluster; nothing is counted yet. enter_block() comes after that. */
 static int
 make_block(struct qcow2 *q, uint64_t r, uint64_t cluster)
 {
@@ -129,7 +129,7 @@ make_block(struct qcow2 *q, uint64_t r, uint64_t cluster)
     b->free_from = 0;
     qcow2_mark_block(rw, b, 0, q->cluster_size);
     qcow2_set_meta(q, cluster, true);
-    set_table(q, r, cluster << q->cluster_bits);
+    rw->reftable[r] = cluster << q->cluster_bits;
     return 0;
 }
 
@@ -225,6 +225,8 @@ count_part(struct qcow2 *q, uint64_t r, uint64_t n, uint64_t blocks)
         qcow2_record_counts(q, b, k, 1);
         qcow2_set_meta(q, first + i, true);
     }
+    for (uint64_t i = 0; i < blocks && rc == 0; i++)
+        enter_block(q, r + i);
     return rc;
 }
 
@@ -319,6 +321,7 @@ qcow2_get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
     *block = &rw->blocks[r];
     qcow2_set_count(rw, *block, 0, 1);
     qcow2_record_counts(q, *block, 0, 1);
+    enter_block(q, r);
     return 0;
 }
 
