@@ -178,23 +178,21 @@ grow_arrays(struct qcow2 *q, uint64_t entries)
     return 0;
 }
 
-/* The new table can be in the file before the header leads to it; the journal is about what changes later. */
+/* The new table can be in the file before the header leads to it: the journal is about what changes later. */
 static int
-record_table(struct qcow2 *q)
+write_table(struct qcow2 *q, uint64_t first, uint64_t clusters, uint64_t blocks)
 {
-    struct qcow2_rw *rw = q->rw;
-    uint64_t bytes = rw->reftable_entries * 8;
-    mb_autofree uint64_t *table = q->journal ? malloc(bytes) : NULL;
-    int rc;
+    const struct qcow2_rw *rw = q->rw;
+    uint64_t bytes = clusters << q->cluster_bits;
+    mb_autofree uint64_t *table = calloc(1, bytes);
 
     if (!table)
-        return q->journal ? -ENOMEM : 0;
+        return -ENOMEM;
     for (uint64_t r = 0; r < rw->reftable_entries; r++)
         mb_put_be64(&table[r], rw->reftable[r]);
-    rc = qcow2_write_at(q, rw->reftable_offset, table, bytes);
-    qcow2_journal_add_words(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE,
-                            (uint64_t[]){rw->reftable_offset, (bytes >> q->cluster_bits) << 32 | rw->n_snapshots}, 2);
-    return rc;
+    for (uint64_t i = 0; i < blocks; i++)
+        mb_put_be64(&table[rw->reftable_entries + i], (first + clusters + i) << q->cluster_bits);
+    return qcow2_write_at(q, first << q->cluster_bits, table, bytes);
 }
 
 /* Room for the new table on the host: once anything has changed, it has to be written. */
@@ -246,7 +244,7 @@ grow_table(struct qcow2 *q)
     if (rc == 0)
         rc = qcow2_zero_clusters(q, first, table + blocks);
     if (rc == 0)
-        rc = reserve_table(q, first, table);
+        rc = q->journal ? write_table(q, first, table, blocks) : reserve_table(q, first, table);
     if (rc == 0)
         rc = grow_arrays(q, (table << q->cluster_bits) / 8);
     if (rc < 0)
@@ -255,10 +253,10 @@ grow_table(struct qcow2 *q)
     rw->reftable_offset = first << q->cluster_bits;
     rw->reftable_moved = true;
     rc = count_part(q, r, table, blocks);
-    if (rc == 0)
-        rc = record_table(q);
     if (rc < 0)
         return rw->error = rc;
+    qcow2_journal_add_words(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE,
+                            (uint64_t[]){rw->reftable_offset, table << 32 | rw->n_snapshots}, 2);
     qcow2_drop(q, old, old_clusters);
     return 0;
 }

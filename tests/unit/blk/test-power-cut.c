@@ -209,6 +209,7 @@ grow(struct bk_image *image)
 static unsigned
 run_workload(struct bk_image **image, const char *path, enum mode mode)
 {
+    bool was_scarce = scarce;
     unsigned bad = 0;
     struct bt t;
 
@@ -220,14 +221,16 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
     recorded_fd = (*image)->files[0]->fd;
     for (unsigned i = 0; i < ROUNDS; i++) {
         struct bt_io b = {.io = {.len = 0}};
+        bool last = was_scarce && i == ROUNDS - 1;
 
         if (mode == JOURNAL && i % LIFE == LIFE - 1 && !(*image = next_life(*image, path)))
             return 1;
         if (grown_at && i == grown_at)
             bad += grow(*image);
         bad += run_round(&t, *image);
-        if (pick(3))
+        if (pick(3) && !last)
             continue;
+        scarce &= !last; /* there is room again in the end */
         flushes[n_flushes].n_writes = n_writes;
         flushes[n_flushes].began = n_events;
         if (bt_run(&t, *image, bk_image_flush, &b) == 0)
@@ -235,6 +238,7 @@ run_workload(struct bk_image **image, const char *path, enum mode mode)
         else
             bad += !scarce;
     }
+    scarce = was_scarce;
     bt_close(&t);
     return bad;
 }
