@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Removed files that still take space, because a guest, another server or a
- * process of the host has them open.  inotify tells when the last of them let
- * go (IN_DELETE_SELF); a thread reads that and credits the account.  Where a
- * watch cannot be had, the file is credited at once.
+ * process of the host has them open.  inotify ends the watch of such a file when
+ * the last of them let go (IN_IGNORED); a thread reads that and credits the
+ * account.  A file that had several names says so for each of them that nobody
+ * uses any more: while we have it ourselves, by whichever name, it is watched
+ * again.  Where a watch cannot be had, the file is credited at once.
  */
 #include <config.h>
 
@@ -15,6 +17,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "fs-core.h"
 #include "fs-path.h"
 #include "fs-quota-priv.h"
 #include "mb-cleanup.h"
@@ -26,6 +29,7 @@ struct record {
     struct record *next;
     int wd;
     int64_t bytes, inodes;
+    struct statx file;
 };
 
 struct fs_quota_limbo {
@@ -70,14 +74,12 @@ credit(struct fs_quota *q, int64_t bytes, int64_t inodes)
 
 /* ---- events ------------------------------------------------------------------------------------- */
 
-static void
-file_is_gone(struct fs_quota *q, int wd)
+/* Take the record of a watch that has ended, or NULL. */
+static struct record *
+take_record(struct fs_quota_limbo *l, int wd)
 {
-    struct fs_quota_limbo *l = q->limbo;
     struct record **link, *record;
 
-    /* Before the lock: somebody may be counting, and others want to add records then. */
-    fs_quota_enter(q);
     pthread_mutex_lock(&l->lock);
     for (link = &l->hash[(unsigned)wd % HASH]; *link && (*link)->wd != wd;)
         link = &(*link)->next;
@@ -85,12 +87,50 @@ file_is_gone(struct fs_quota *q, int wd)
     if (record) {
         *link = record->next;
         l->n--;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return record;
+}
+
+static struct record *get_record(struct fs_quota *q, int fd);
+
+/* If the guest still has the file, and it still has no name: watch it on, through what we have of it. */
+static bool
+watch_on(struct fs_quota *q, const struct record *old)
+{
+    fs_auto_node struct fs_node_ref node = {q->fs, fs_node_find(q->fs, &old->file)};
+    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
+    struct record *record = NULL;
+    struct statx stx;
+
+    if (!node.node || !fs_node_fd_ready(q->fs, node.node, &fd))
+        return false;
+    /* Not with the lock held until the end: who is the last to let go of the file settles it. */
+    pthread_mutex_lock(&q->limbo->lock);
+    if (fs_quota_statx(fd.fd, &stx) == 0 && stx.stx_nlink == 0)
+        record = get_record(q, fd.fd);
+    if (record) {
+        record->bytes += old->bytes;
+        record->inodes += old->inodes;
+    }
+    pthread_mutex_unlock(&q->limbo->lock);
+    return record != NULL;
+}
+
+static void
+file_is_gone(struct fs_quota *q, int wd)
+{
+    struct record *record;
+
+    /* First of all: somebody may be counting, and others want to add records then. */
+    fs_quota_enter(q);
+    record = take_record(q->limbo, wd);
+    if (record && !watch_on(q, record)) {
         atomic_fetch_sub(&q->slot->limbo_bytes, record->bytes);
         atomic_fetch_sub(&q->slot->limbo_inodes, record->inodes);
         credit(q, record->bytes, record->inodes);
-        free(record);
     }
-    pthread_mutex_unlock(&l->lock);
+    free(record);
     fs_quota_leave(q);
 }
 
@@ -106,7 +146,8 @@ read_events(struct fs_quota *q)
         while (at < buf + len) {
             const struct inotify_event *event = (const void *)at;
 
-            if (event->mask & IN_DELETE_SELF)
+            /* IN_DELETE_SELF comes while the watch is still there: one set then would be the same, and be gone. */
+            if (event->mask & IN_IGNORED)
                 file_is_gone(q, event->wd);
             else if (event->mask & IN_Q_OVERFLOW)
                 atomic_store(&q->map->doubtful, 1);
@@ -153,7 +194,8 @@ get_record(struct fs_quota *q, int fd)
             return record;
     }
     record = calloc(1, sizeof(*record));
-    if (!record) {
+    if (!record || fs_quota_statx(fd, &record->file) < 0) {
+        free(record);
         inotify_rm_watch(l->fd, wd);
         return NULL;
     }

@@ -545,6 +545,33 @@ test_open_elsewhere(void)
     ft_free(servers[1]);
 }
 
+/* A guest holds on to a file that it has no name and no handle of: by another name than it was opened by. */
+static void
+test_several_names(void)
+{
+    struct fuse_entry_out e;
+    int64_t bytes, inodes;
+    struct fuse_attr a;
+    uint64_t f, fh;
+    struct ft *t;
+
+    prepare();
+    t = start(20 * MIB, 1000, false);
+    f = make_file(t, "f", &fh);
+    ft_write(t, f, fh, 0, block, MIB, 0);
+    ft_link(t, f, FUSE_ROOT_ID, "g", &e);
+    ft_unlink(t, FUSE_ROOT_ID, "f");
+    ft_unlink(t, FUSE_ROOT_ID, "g");
+    ft_release(t, f, fh);
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    ok(ft_getattr(t, f, &a) == 0 && a.blocks >= MIB / 512, "a file without names that the guest still knows");
+    get_usage(t, &bytes, &inodes);
+    ok(bytes >= MIB && inodes == 2, "is charged, also when one of the names it had is used no more");
+    forget_all(t);
+    ok(usage_is_true(t, "several names, forgotten"), "until it is forgotten");
+    ft_free(t);
+}
+
 static pid_t
 child_that_writes(void)
 {
@@ -722,6 +749,7 @@ main(int argc, char **argv)
     test_two();
     test_contended_names();
     test_open_elsewhere();
+    test_several_names();
     test_killed();
     test_overlay();
     return tap_done();
