@@ -70,6 +70,14 @@ set_l1(struct qcow2 *q, uint64_t l1_index, uint64_t cluster)
     qcow2_journal_add(q, STAGE_L1, q->l1_offset + l1_index * 8, q->l1[l1_index]);
 }
 
+/* There will be no table in the cluster: why. */
+static int
+put_back(struct qcow2 *q, uint64_t cluster, int rc)
+{
+    qcow2_drop(q, cluster, 1);
+    return rc;
+}
+
 /* A table shared with a snapshot gets a copy of its own. */
 static int
 copy_table(struct qcow2 *q, uint64_t l1_index, struct qcow2_l2 *slot)
@@ -78,11 +86,13 @@ copy_table(struct qcow2 *q, uint64_t l1_index, struct qcow2_l2 *slot)
     uint64_t cluster, n;
     int rc = qcow2_take(q, 1, &cluster, &n);
 
-    /* The journal is about what changes; the copy itself can be in the file as long as nothing leads to it. */
-    if (rc == 0 && q->journal)
-        rc = qcow2_write_at(q, cluster << q->cluster_bits, slot->words, q->cluster_size);
     if (rc < 0)
         return rc;
+    /* The journal is about what changes; the copy itself can be in the file as long as nothing leads to it. */
+    if (q->journal)
+        rc = qcow2_write_at(q, cluster << q->cluster_bits, slot->words, q->cluster_size);
+    if (rc < 0)
+        return put_back(q, cluster, rc);
     qcow2_set_meta(q, cluster, true);
     slot->offset = cluster << q->cluster_bits;
     mark_l2(q, slot, 0, q->cluster_size);
@@ -98,10 +108,11 @@ new_table(struct qcow2 *q, uint64_t l1_index, struct qcow2_l2 **slot)
     uint64_t cluster, n;
     int rc = qcow2_take(q, 1, &cluster, &n);
 
-    if (rc == 0)
-        rc = qcow2_l2_make(q, l1_index, cluster << q->cluster_bits, slot);
     if (rc < 0)
         return rc;
+    rc = qcow2_l2_make(q, l1_index, cluster << q->cluster_bits, slot);
+    if (rc < 0)
+        return put_back(q, cluster, rc);
     qcow2_set_meta(q, cluster, true);
     set_l1(q, l1_index, cluster);
     return 0;
