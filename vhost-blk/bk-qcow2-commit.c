@@ -82,7 +82,7 @@ static void
 collect_reftable(struct qcow2 *q, struct qcow2_commit *c)
 {
     struct qcow2_rw *rw = q->rw;
-    uint8_t *header;
+    uint64_t header[QCOW2_REFTABLE_WORDS];
 
     if (!rw->reftable_moved) {
         collect_words(c, STAGE_REFTABLE, rw->reftable_offset, rw->reftable, rw->reftable_from,
@@ -90,25 +90,18 @@ collect_reftable(struct qcow2 *q, struct qcow2_commit *c)
         return;
     }
     collect_words(c, STAGE_COUNTS, rw->reftable_offset, rw->reftable, 0, rw->reftable_entries);
-    header = add(c, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, 12);
-    if (!header)
-        return;
-    mb_put_be64(header, rw->reftable_offset);
-    mb_put_be32(header + 8, (uint32_t)(rw->reftable_entries * 8 >> q->cluster_bits));
+    qcow2_reftable_words(q, header);
+    collect_words(c, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, header, 0, QCOW2_REFTABLE_WORDS);
 }
 
 /* Where L1 is, and for how large a disk, is one write into one sector. The new table is in the file. */
 static void
 collect_header(struct qcow2 *q, struct qcow2_commit *c)
 {
-    uint8_t *header = q->rw->grown ? add(c, STAGE_L1, QCOW2_HEADER_SIZE, 24) : NULL;
+    uint64_t header[QCOW2_SIZE_WORDS];
 
-    if (!header)
-        return;
-    mb_put_be64(header, q->size);
-    mb_put_be32(header + 8, 0); /* not encrypted */
-    mb_put_be32(header + 12, q->l1_entries);
-    mb_put_be64(header + 16, q->l1_offset);
+    qcow2_size_words(q, header);
+    collect_words(c, STAGE_L1, QCOW2_HEADER_SIZE, header, 0, q->rw->grown ? QCOW2_SIZE_WORDS : 0);
 }
 
 static void

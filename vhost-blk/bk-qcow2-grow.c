@@ -112,6 +112,7 @@ change(struct qcow2 *q, uint64_t size)
 {
     struct qcow2_rw *rw = q->rw;
     uint64_t needed = qcow2_l1_needed(q, size);
+    uint64_t header[QCOW2_SIZE_WORDS];
     int rc;
 
     if (size == q->size)
@@ -122,7 +123,8 @@ change(struct qcow2 *q, uint64_t size)
     atomic_store(&q->size, size);
     rw->grown = rw->dirty = true;
     rw->barrier = true; /* the header waits for the counts and the new table */
-    qcow2_journal_add_words(q, STAGE_L1, QCOW2_HEADER_SIZE, (uint64_t[]){size, q->l1_entries, q->l1_offset}, 3);
+    qcow2_size_words(q, header);
+    qcow2_journal_add_words(q, STAGE_L1, QCOW2_HEADER_SIZE, header, QCOW2_SIZE_WORDS);
     return 0;
 }
 

@@ -178,9 +178,10 @@ is_possible(const struct qcow2 *q, const struct record *r)
 
     if (stage >= N_STAGES || !mb_range_within(offset, 8, q->file->size))
         return false;
-    if (stage == STAGE_REFTABLE && (offset == QCOW2_HEADER_REFTABLE || offset == QCOW2_HEADER_REFTABLE + 8))
+    if (stage == STAGE_REFTABLE && offset >= QCOW2_HEADER_REFTABLE &&
+        offset < QCOW2_HEADER_REFTABLE + QCOW2_REFTABLE_WORDS * 8)
         return true;
-    if (stage == STAGE_L1 && offset >= QCOW2_HEADER_SIZE && offset < QCOW2_HEADER_SIZE + 24)
+    if (stage == STAGE_L1 && offset >= QCOW2_HEADER_SIZE && offset < QCOW2_HEADER_SIZE + QCOW2_SIZE_WORDS * 8)
         return true;
     return offset >= q->cluster_size;
 }

@@ -236,7 +236,7 @@ grow_table(struct qcow2 *q)
     uint64_t first = r << rw->block_bits;
     uint64_t old = rw->reftable_offset >> q->cluster_bits;
     uint64_t old_clusters = r * 8 >> q->cluster_bits;
-    uint64_t table, blocks;
+    uint64_t table, blocks, header[QCOW2_REFTABLE_WORDS];
     int rc = plan_table(q, &table, &blocks);
 
     if (rc == 0 && rw->reftable_moved)
@@ -255,8 +255,8 @@ grow_table(struct qcow2 *q)
     rc = count_part(q, r, table, blocks);
     if (rc < 0)
         return rw->error = rc;
-    qcow2_journal_add_words(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE,
-                            (uint64_t[]){rw->reftable_offset, table << 32 | rw->n_snapshots}, 2);
+    qcow2_reftable_words(q, header);
+    qcow2_journal_add_words(q, STAGE_REFTABLE, QCOW2_HEADER_REFTABLE, header, QCOW2_REFTABLE_WORDS);
     qcow2_drop(q, old, old_clusters);
     return 0;
 }

@@ -49,8 +49,11 @@
 #define QCOW2_MAX_DROPS 4096u           /* runs let go of after which a commit is started */
 #define QCOW2_SHARDS 16u                /* counters of running operations */
 
-#define QCOW2_HEADER_SIZE 24u           /* disk size (8 bytes), encryption (4), L1 entries (4), L1 offset (8) */
-#define QCOW2_HEADER_REFTABLE 48u       /* offset (8 bytes), clusters (4); then the number of snapshots (4) */
+/* Words of the header that change: where they are, how many. */
+#define QCOW2_HEADER_SIZE 24u
+#define QCOW2_SIZE_WORDS 3u
+#define QCOW2_HEADER_REFTABLE 48u
+#define QCOW2_REFTABLE_WORDS 2u
 
 /* Of a commit. */
 enum qcow2_stage { STAGE_COUNTS, STAGE_REFTABLE, STAGE_L2, STAGE_L1, N_STAGES };
@@ -161,6 +164,25 @@ void qcow2_set_meta(struct qcow2 *q, uint64_t cluster, bool is_meta);
 
 /* The file may become as large as a disk of size bytes takes. False: not before it is opened anew. Under the lock. */
 bool qcow2_make_room(struct qcow2 *q, uint64_t size);
+
+/* Size of the disk, encryption (none) and entries of L1, place of L1. */
+static inline void
+qcow2_size_words(const struct qcow2 *q, uint64_t words[QCOW2_SIZE_WORDS])
+{
+    words[0] = q->size;
+    words[1] = q->l1_entries;
+    words[2] = q->l1_offset;
+}
+
+/* Place of the table of counts; its clusters and the number of snapshots. */
+static inline void
+qcow2_reftable_words(const struct qcow2 *q, uint64_t words[QCOW2_REFTABLE_WORDS])
+{
+    const struct qcow2_rw *rw = q->rw;
+
+    words[0] = rw->reftable_offset;
+    words[1] = (rw->reftable_entries * 8 >> q->cluster_bits) << 32 | rw->n_snapshots;
+}
 
 /* ---- bk-qcow2-snapshot.c ------------------------------------------------------------- */
 
