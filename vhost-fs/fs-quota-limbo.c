@@ -24,6 +24,9 @@
 #include "mb-log.h"
 
 #define HASH 256u
+#define GATHER_MS 10
+#define PLENTY_BYTES (UINT64_C(64) << 20)
+#define PLENTY_INODES 4096u
 
 struct record {
     struct record *next;
@@ -92,7 +95,7 @@ take_record(struct fs_quota_limbo *l, int wd)
     return record;
 }
 
-static struct record *get_record(struct fs_quota *q, int fd);
+static struct record *get_record(struct fs_quota *q, int fd, const struct statx *file);
 
 /* If the guest still has the file, and it still has no name: watch it on, through what we have of it. */
 static bool
@@ -108,7 +111,7 @@ watch_on(struct fs_quota *q, const struct record *old)
     /* Not with the lock held until the end: who is the last to let go of the file settles it. */
     pthread_mutex_lock(&q->limbo->lock);
     if (fs_quota_statx(fd.fd, &stx) == 0 && stx.stx_nlink == 0)
-        record = get_record(q, fd.fd);
+        record = get_record(q, fd.fd, &stx);
     if (record) {
         record->bytes += old->bytes;
         record->inodes += old->inodes;
@@ -156,25 +159,39 @@ read_events(struct fs_quota *q)
     }
 }
 
+/* Nobody misses what is credited a moment later. */
+static bool
+has_plenty(struct fs_quota *q)
+{
+    struct fs_quota_stat left;
+
+    fs_quota_stat(q, &left);
+    return (!left.have_bytes || left.bytes_free >= PLENTY_BYTES) &&
+           (!left.have_inodes || left.inodes_free >= PLENTY_INODES);
+}
+
+/* Those that are gone; together, if that will do, as being woken for each takes as long as removing it. */
 static void *
 watch(void *data)
 {
     struct fs_quota *q = data;
-    struct pollfd fds[2] = {{.fd = q->limbo->fd, .events = POLLIN}, {.fd = q->limbo->stop_fd, .events = POLLIN}};
+    struct pollfd fds[2] = {{.fd = q->limbo->stop_fd, .events = POLLIN}, {.fd = q->limbo->fd, .events = POLLIN}};
 
-    while (!(fds[1].revents & POLLIN)) {
+    while (!(fds[0].revents & POLLIN)) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             break;
         read_events(q);
+        if (!(fds[0].revents & POLLIN) && has_plenty(q))
+            poll(fds, 1, GATHER_MS);
     }
     return NULL;
 }
 
 /* ---- records -------------------------------------------------------------------------------------- */
 
-/* The watch and its record, or NULL. Lock held. */
+/* The watch of the file, which is behind fd, and its record, or NULL. Lock held. */
 static struct record *
-get_record(struct fs_quota *q, int fd)
+get_record(struct fs_quota *q, int fd, const struct statx *file)
 {
     struct fs_quota_limbo *l = q->limbo;
     struct fs_fd_path path = fs_path_of_fd(fd);
@@ -194,11 +211,11 @@ get_record(struct fs_quota *q, int fd)
             return record;
     }
     record = calloc(1, sizeof(*record));
-    if (!record || fs_quota_statx(fd, &record->file) < 0) {
-        free(record);
+    if (!record) {
         inotify_rm_watch(l->fd, wd);
         return NULL;
     }
+    record->file = *file;
     record->wd = wd;
     record->next = l->hash[(unsigned)wd % HASH];
     l->hash[(unsigned)wd % HASH] = record;
@@ -207,13 +224,13 @@ get_record(struct fs_quota *q, int fd)
 }
 
 void
-fs_quota_limbo_add(struct fs_quota *q, int fd, int64_t bytes, int64_t inodes)
+fs_quota_limbo_add(struct fs_quota *q, int fd, const struct statx *file, int64_t bytes, int64_t inodes)
 {
     struct fs_quota_limbo *l = q->limbo;
     struct record *record;
 
     pthread_mutex_lock(&l->lock);
-    record = get_record(q, fd);
+    record = get_record(q, fd, file);
     if (record) {
         record->bytes += bytes;
         record->inodes += inodes;
@@ -229,10 +246,12 @@ void
 fs_quota_limbo_forget(struct fs_quota *q, int fd)
 {
     struct fs_quota_limbo *l = q->limbo;
-    struct record *record;
+    struct record *record = NULL;
+    struct statx stx;
 
     pthread_mutex_lock(&l->lock);
-    record = l->n ? get_record(q, fd) : NULL;
+    if (l->n && fs_quota_statx(fd, &stx) == 0)
+        record = get_record(q, fd, &stx);
     if (record) {
         atomic_fetch_sub(&q->slot->limbo_bytes, record->bytes);
         atomic_fetch_sub(&q->slot->limbo_inodes, record->inodes);

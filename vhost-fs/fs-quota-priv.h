@@ -152,8 +152,8 @@ int fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes) MB_MUST_CHECK;
 
 /* fs-quota-limbo.c */
 int fs_quota_limbo_new(struct fs_quota *q) MB_MUST_CHECK;
-/* Charged for the file behind fd, which has no name any more. */
-void fs_quota_limbo_add(struct fs_quota *q, int fd, int64_t bytes, int64_t inodes);
+/* Charged for the file behind fd, which has no name any more; file: what FS_QUOTA_STATX says of it. */
+void fs_quota_limbo_add(struct fs_quota *q, int fd, const struct statx *file, int64_t bytes, int64_t inodes);
 /* It has a name again: what is charged for it is no longer in limbo. */
 void fs_quota_limbo_forget(struct fs_quota *q, int fd);
 /* Its descriptors. */

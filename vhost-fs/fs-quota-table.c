@@ -146,7 +146,7 @@ fs_quota_entry_settle(struct fs_quota *q, uint32_t entry, int fd, bool gone)
     atomic_fetch_add(&q->map->used, delta - done);
     pthread_mutex_unlock(lock);
     if (limbo_bytes || limbo_inodes)
-        fs_quota_limbo_add(q, fd, limbo_bytes, limbo_inodes);
+        fs_quota_limbo_add(q, fd, &stx, limbo_bytes, limbo_inodes);
 }
 
 void

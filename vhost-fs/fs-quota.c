@@ -58,9 +58,7 @@ reserve(struct fs_quota *q, uint64_t bytes, uint64_t inodes)
 static uint64_t
 left_of(uint64_t limit, int64_t used)
 {
-    uint64_t u = used > 0 ? (uint64_t)used : 0;
-
-    return limit > u ? limit - u : 0;
+    return limit - MB_MIN(limit, (uint64_t)MB_MAX(used, INT64_C(0)));
 }
 
 static bool
@@ -179,20 +177,26 @@ fs_quota_touch(struct fs_quota_op *op, int fd)
     entry = fs_quota_entry_get(op->q, fd);
     if (!entry)
         return;
-    op->touched[op->n].fd = fd;
-    op->touched[op->n++].entry = entry;
+    op->touched[op->n++] = (struct fs_quota_touched){fd, entry};
 }
 
-static uint32_t
-touched_entry(const struct fs_quota_op *op, int fd)
+/* Which of those that were touched; op->n: none. */
+static unsigned
+find_touched(const struct fs_quota_op *op, int fd)
 {
-    unsigned i;
+    unsigned i = 0;
 
-    for (i = 0; op->q && i < op->n; i++) {
-        if (op->touched[i].fd == fd)
-            return op->touched[i].entry;
-    }
-    return 0;
+    while (i < op->n && op->touched[i].fd != fd)
+        i++;
+    return i;
+}
+
+static void
+settle_touched(struct fs_quota_op *op, unsigned i, bool gone)
+{
+    fs_quota_entry_settle(op->q, op->touched[i].entry, op->touched[i].fd, gone);
+    fs_quota_entry_put(op->q, op->touched[i].entry);
+    op->touched[i] = op->touched[--op->n];
 }
 
 void
@@ -214,7 +218,7 @@ fs_quota_new(struct fs_quota_op *op, int fd, bool unnamed)
     else
         atomic_fetch_add(&q->map->inodes, 1);
     if (unnamed)
-        fs_quota_limbo_add(q, fd, bytes, 1);
+        fs_quota_limbo_add(q, fd, &stx, bytes, 1);
     if (entry)
         fs_quota_entry_put(q, entry);
 }
@@ -222,19 +226,19 @@ fs_quota_new(struct fs_quota_op *op, int fd, bool unnamed)
 void
 fs_quota_gone(struct fs_quota_op *op, int fd)
 {
-    uint32_t entry = touched_entry(op, fd);
+    unsigned i = find_touched(op, fd);
 
-    if (entry)
-        fs_quota_entry_settle(op->q, entry, fd, true);
+    if (i < op->n)
+        settle_touched(op, i, true);
 }
 
 void
 fs_quota_linked(struct fs_quota_op *op, int fd)
 {
-    uint32_t entry = touched_entry(op, fd);
+    unsigned i = find_touched(op, fd);
 
-    if (entry)
-        fs_quota_entry_revive(op->q, entry, fd);
+    if (i < op->n)
+        fs_quota_entry_revive(op->q, op->touched[i].entry, fd);
 }
 
 void
@@ -246,11 +250,8 @@ fs_quota_end(struct fs_quota_op *op)
 
     if (!q)
         return;
-    while (op->n) {
-        op->n--;
-        fs_quota_entry_settle(q, op->touched[op->n].entry, op->touched[op->n].fd, false);
-        fs_quota_entry_put(q, op->touched[op->n].entry);
-    }
+    while (op->n)
+        settle_touched(op, op->n - 1, false);
     if (op->bytes)
         atomic_fetch_sub(&q->map->used, (int64_t)op->bytes);
     if (op->inodes)

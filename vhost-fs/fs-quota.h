@@ -74,15 +74,17 @@ void fs_quota_stat(struct fs_quota *quota, struct fs_quota_stat *stat);
 
 struct fs_quota_stripe;
 
+struct fs_quota_touched {
+    int fd;
+    uint32_t entry;
+};
+
 /* One operation; zeroed: none is going on. */
 struct fs_quota_op {
     struct fs_quota *q;         /* NULL: no quota, every function below does nothing */
     uint64_t bytes, inodes;     /* reserved */
     unsigned n;
-    struct {
-        int fd;
-        uint32_t entry;
-    } touched[FS_QUOTA_TOUCH];
+    struct fs_quota_touched touched[FS_QUOTA_TOUCH];
     struct fs_quota_stripe *names[FS_QUOTA_NAMES]; /* locked, or NULL */
 };
 
