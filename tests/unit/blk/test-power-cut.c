@@ -3,9 +3,9 @@
  * A power cut at any moment (power-cut.h) of a random workload on a qcow2 or
  * VMDK image.  qemu-img check must find nothing but leaks, and each sector must
  * have what the last completed flush had put there, or something newer.  With a
- * journal the back-end is also killed several times meanwhile, and its
- * successor's recovery is part of the record.  In some scenarios the host has no
- * room now and then.
+ * journal the back-end is also killed several times meanwhile; its successor's
+ * recovery is part of the record, and finds all that the guest was told.  In
+ * some scenarios the host has no room now and then.
  *
  * Each write fills its sectors with a number of its own, so that a sector says
  * which write it is from.
@@ -206,43 +206,6 @@ grow(struct bk_image *image)
     return 0;
 }
 
-static unsigned
-run_workload(struct bk_image **image, const char *path, enum mode mode)
-{
-    bool was_scarce = scarce;
-    unsigned bad = 0;
-    struct bt t;
-
-    if (bt_open(&t, BK_ENGINE_THREADS, *image) < 0)
-        abort();
-    n_events = n_writes = n_flushes = 0;
-    grow_began = grow_ended = closely_from = UINT32_MAX;
-    units = grown_at ? UNITS / 2 : UNITS;
-    recorded_fd = (*image)->files[0]->fd;
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        struct bt_io b = {.io = {.len = 0}};
-        bool last = was_scarce && i == ROUNDS - 1;
-
-        if (mode == JOURNAL && i % LIFE == LIFE - 1 && !(*image = next_life(*image, path)))
-            return 1;
-        if (grown_at && i == grown_at)
-            bad += grow(*image);
-        bad += run_round(&t, *image);
-        if (pick(3) && !last)
-            continue;
-        scarce &= !last; /* there is room again in the end */
-        flushes[n_flushes].n_writes = n_writes;
-        flushes[n_flushes].began = n_events;
-        if (bt_run(&t, *image, bk_image_flush, &b) == 0)
-            flushes[n_flushes++].ended = n_events;
-        else
-            bad += !scarce;
-    }
-    scarce = was_scarce;
-    bt_close(&t);
-    return bad;
-}
-
 /* May the sector of the unit be so after a cut at event c? */
 static bool
 allowed(const uint8_t *sector, unsigned unit, unsigned within, unsigned c)
@@ -270,31 +233,13 @@ allowed(const uint8_t *sector, unsigned unit, unsigned within, unsigned c)
     return initially;
 }
 
-static bool
-has_right_size(uint64_t size, unsigned c)
-{
-    if (!grown_at || c >= grow_ended)
-        return size == DISK;
-    return size == DISK / 2 || (size == DISK && c > grow_began);
-}
-
 static unsigned
-wrong_sectors(const char *path, unsigned c)
+wrong_sectors(struct bk_image *image, unsigned c)
 {
     static uint8_t buf[DISK];
-    struct bk_image *image;
-    struct bk_err err;
     unsigned wrong = 0;
     struct bt t;
 
-    if (open_image(path, true, false, &image, &err) < 0) {
-        tap_diag("%s", err.text);
-        return UNITS;
-    }
-    if (!has_right_size(image->size, c)) {
-        tap_diag("event %u: %llu bytes", c, (unsigned long long)image->size);
-        wrong = UNITS;
-    }
     if (bt_open(&t, BK_ENGINE_THREADS, image) < 0 || bt_rw(&t, image, false, 0, buf, image->size, image->size) != 0)
         wrong = UNITS;
     for (unsigned u = 0; u < image->size / UNIT; u++) {
@@ -307,8 +252,89 @@ wrong_sectors(const char *path, unsigned c)
         }
     }
     bt_close(&t);
-    bk_image_close(image);
     return wrong;
+}
+
+/* Whoever comes after a kill finds all that the guest was told is done, flushed or not. */
+static unsigned
+lost_sectors(struct bk_image *image)
+{
+    unsigned lost;
+
+    flushes[n_flushes].n_writes = n_writes;
+    flushes[n_flushes].ended = n_events;
+    n_flushes++;
+    lost = wrong_sectors(image, UINT32_MAX);
+    n_flushes--;
+    return lost;
+}
+
+static unsigned
+run_workload(struct bk_image **image, const char *path, enum mode mode)
+{
+    bool was_scarce = scarce;
+    unsigned bad = 0;
+    struct bt t;
+
+    if (bt_open(&t, BK_ENGINE_THREADS, *image) < 0)
+        abort();
+    n_events = n_writes = n_flushes = 0;
+    grow_began = grow_ended = closely_from = UINT32_MAX;
+    units = grown_at ? UNITS / 2 : UNITS;
+    recorded_fd = (*image)->files[0]->fd;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct bt_io b = {.io = {.len = 0}};
+        bool last = was_scarce && i == ROUNDS - 1;
+
+        if (mode == JOURNAL && i % LIFE == LIFE - 1) {
+            *image = next_life(*image, path);
+            if (!*image)
+                return 1;
+            bad += lost_sectors(*image);
+        }
+        if (grown_at && i == grown_at)
+            bad += grow(*image);
+        bad += run_round(&t, *image);
+        if (pick(3) && !last)
+            continue;
+        scarce &= !last; /* there is room again in the end */
+        flushes[n_flushes].n_writes = n_writes;
+        flushes[n_flushes].began = n_events;
+        if (bt_run(&t, *image, bk_image_flush, &b) == 0)
+            flushes[n_flushes++].ended = n_events;
+        else
+            bad += !scarce;
+    }
+    scarce = was_scarce;
+    bt_close(&t);
+    return bad;
+}
+
+static bool
+has_right_size(uint64_t size, unsigned c)
+{
+    if (!grown_at || c >= grow_ended)
+        return size == DISK;
+    return size == DISK / 2 || (size == DISK && c > grow_began);
+}
+
+static bool
+has_right_contents(const char *path, unsigned c)
+{
+    struct bk_image *image;
+    struct bk_err err;
+    bool right;
+
+    if (open_image(path, true, false, &image, &err) < 0) {
+        tap_diag("%s", err.text);
+        return false;
+    }
+    right = has_right_size(image->size, c);
+    if (!right)
+        tap_diag("event %u: %llu bytes", c, (unsigned long long)image->size);
+    right = wrong_sectors(image, c) == 0 && right;
+    bk_image_close(image);
+    return right;
 }
 
 static bool
@@ -327,7 +353,7 @@ is_sound(const struct disk *d, unsigned c)
             return false;
         return false;
     }
-    return wrong_sectors(path, c) == 0;
+    return has_right_contents(path, c);
 }
 
 /* ---- scenarios ---------------------------------------------------------------------------- */
