@@ -99,21 +99,22 @@ qcow2_zero_clusters(struct qcow2 *q, uint64_t first, uint64_t count)
     return rc;
 }
 
-/* Let the file lead to block r, too: it has its counts, that of itself among them, before it is led to. */
+/* Let the file lead to n blocks from r on, too, all at once: the count of one may be in another. They have their counts
+ * before they are led to. */
 static void
-enter_block(struct qcow2 *q, uint64_t r)
+enter_blocks(struct qcow2 *q, uint64_t r, uint64_t n)
 {
     struct qcow2_rw *rw = q->rw;
 
     if (rw->reftable_to == 0)
         rw->reftable_from = r;
     rw->reftable_from = MB_MIN(rw->reftable_from, r);
-    rw->reftable_to = MB_MAX(rw->reftable_to, r + 1);
+    rw->reftable_to = MB_MAX(rw->reftable_to, r + n);
     rw->dirty = true;
-    qcow2_journal_add(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, rw->reftable[r]);
+    qcow2_journal_add_words(q, STAGE_REFTABLE, rw->reftable_offset + r * 8, &rw->reftable[r], (unsigned)n);
 }
 
-/* Block r, which does not exist, in the cluster; nothing is counted yet. enter_block() comes after that. */
+/* Block r, which does not exist, in the cluster; nothing is counted yet. enter_blocks() comes after that. */
 static int
 make_block(struct qcow2 *q, uint64_t r, uint64_t cluster)
 {
@@ -223,8 +224,8 @@ count_part(struct qcow2 *q, uint64_t r, uint64_t n, uint64_t blocks)
         qcow2_record_counts(q, b, k, 1);
         qcow2_set_meta(q, first + i, true);
     }
-    for (uint64_t i = 0; i < blocks && rc == 0; i++)
-        enter_block(q, r + i);
+    if (rc == 0)
+        enter_blocks(q, r, blocks);
     return rc;
 }
 
@@ -303,6 +304,7 @@ int
 qcow2_get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
 {
     struct qcow2_rw *rw = q->rw;
+    uint64_t first = r << rw->block_bits;
     int rc = 0;
 
     if (r >= rw->reftable_entries)
@@ -311,15 +313,16 @@ qcow2_get_block(struct qcow2 *q, uint64_t r, struct qcow2_refblock **block)
         return rc;
     if (rw->reftable[r])
         return qcow2_load_block(q, r, block);
-    rc = qcow2_zero_clusters(q, r << rw->block_bits, 1);
+    /* Nothing is counted there: no table may be there. */
+    rc = first < rw->max_clusters && qcow2_is_meta(q, first) ? -EIO : qcow2_zero_clusters(q, first, 1);
     if (rc == 0)
-        rc = make_block(q, r, r << rw->block_bits);
+        rc = make_block(q, r, first);
     if (rc < 0)
         return rc;
     *block = &rw->blocks[r];
     qcow2_set_count(rw, *block, 0, 1);
     qcow2_record_counts(q, *block, 0, 1);
-    enter_block(q, r);
+    enter_blocks(q, r, 1);
     return 0;
 }
 
