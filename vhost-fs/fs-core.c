@@ -270,11 +270,10 @@ fs_free(struct fs *fs)
         return;
     if (fs->root)
         fs_reset(fs);
-    /* Its thread looks at nodes. */
-    fs_quota_close(fs->quota);
     fs_handles_destroy(fs);
     fs_nodes_destroy(fs);
     fs_locks_destroy(&fs->locks);
+    fs_quota_close(fs->quota);
     mb_close(fs->proc_fd);
     mb_close(fs->sync_fd);
     free(fs->single);

@@ -44,6 +44,8 @@ node_free(struct fs *fs, struct fs_node *node, unsigned shard_no)
 
     if (!fs_node_take_out(fs, node, shard_no))
         return NULL;
+    if (MB_UNLIKELY(node->charge))
+        fs_quota_node_gone(fs->quota, node, fs_fd_state_fd(atomic_load(&node->fd_state)));
     fs_node_drop_fd(fs, node);
     parent = node->parent;
     node->parent = NULL;

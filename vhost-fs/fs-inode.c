@@ -46,6 +46,8 @@ fs_node_release_owned(struct fs_node *node)
     node->name = NULL;
     fs_lock_owners_free(node->lock_owners);
     node->lock_owners = NULL;
+    free(node->charge);
+    node->charge = NULL;
 }
 
 void

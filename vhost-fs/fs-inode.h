@@ -67,6 +67,8 @@ struct fs_node {
     struct fs_handle *handles;
     struct fs_lock_owner *lock_owners;
     struct fs_ident_cache ident;
+
+    struct fs_quota_charge *charge; /* fs-quota-limbo.c: for the file, which has no name, until the node is freed */
 };
 #define FS_NODE_NO_SHARD 0xffffu
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Removed files that still take space, because a guest, another server or a
- * process of the host has them open.  inotify ends the watch of such a file when
- * the last of them let go (IN_IGNORED); a thread reads that and credits the
- * account.  A file that had several names says so for each of them that nobody
- * uses any more: while we have it ourselves, by whichever name, it is watched
- * again.  Where a watch cannot be had, the file is credited at once.
+ * process of the host has them open.  While our guest has one, its node has the
+ * charge.  When the node is freed, inotify tells when the last of the others let
+ * go: it ends the watch (IN_IGNORED), and a thread that reads this credits the
+ * account.  Where a watch cannot be had, the file is credited at once.
+ *
+ * No watch before that: one ends when somebody is the last to use the file by one
+ * of the names it had, and one that is set anew then may find what is left of
+ * the old one, and say nothing ever.
  */
 #include <config.h>
 
@@ -28,11 +31,11 @@
 #define PLENTY_BYTES (UINT64_C(64) << 20)
 #define PLENTY_INODES 4096u
 
-struct record {
-    struct record *next;
+/* For one file; a node's, or in the table of those that are watched. */
+struct fs_quota_charge {
+    struct fs_quota_charge *next;
     int wd;
     int64_t bytes, inodes;
-    struct statx file;
 };
 
 struct fs_quota_limbo {
@@ -42,7 +45,7 @@ struct fs_quota_limbo {
     pthread_t thread;
     bool started;
     unsigned n;
-    struct record *hash[HASH];
+    struct fs_quota_charge *hash[HASH];
 };
 
 int
@@ -75,70 +78,80 @@ credit(struct fs_quota *q, int64_t bytes, int64_t inodes)
     atomic_fetch_sub(&q->map->inodes, inodes);
 }
 
+/* ---- the end of a file ---------------------------------------------------------------------------- */
+
+static void
+give_back(struct fs_quota *q, struct fs_quota_charge *charge)
+{
+    atomic_fetch_sub(&q->slot->limbo_bytes, charge->bytes);
+    atomic_fetch_sub(&q->slot->limbo_inodes, charge->inodes);
+    credit(q, charge->bytes, charge->inodes);
+    free(charge);
+}
+
 /* ---- events ------------------------------------------------------------------------------------- */
 
-/* Take the record of a watch that has ended, or NULL. */
-static struct record *
-take_record(struct fs_quota_limbo *l, int wd)
+static struct fs_quota_charge *
+take_out(struct fs_quota_limbo *l, struct fs_quota_charge **link)
 {
-    struct record **link, *record;
+    struct fs_quota_charge *charge = *link;
 
+    *link = charge->next;
+    l->n--;
+    return charge;
+}
+
+static void
+watch_ended(struct fs_quota *q, int wd)
+{
+    struct fs_quota_limbo *l = q->limbo;
+    struct fs_quota_charge **link, *charge;
+
+    /* First of all: somebody may be counting, and others want to add charges then. */
+    fs_quota_enter(q);
     pthread_mutex_lock(&l->lock);
     for (link = &l->hash[(unsigned)wd % HASH]; *link && (*link)->wd != wd;)
         link = &(*link)->next;
-    record = *link;
-    if (record) {
-        *link = record->next;
-        l->n--;
-    }
+    charge = *link ? take_out(l, link) : NULL;
     pthread_mutex_unlock(&l->lock);
-    return record;
-}
-
-static struct record *get_record(struct fs_quota *q, int fd, const struct statx *file);
-
-/* If the guest still has the file, and it still has no name: watch it on, through what we have of it. */
-static bool
-watch_on(struct fs_quota *q, const struct record *old)
-{
-    fs_auto_node struct fs_node_ref node = {q->fs, fs_node_find(q->fs, &old->file)};
-    fs_auto_fd struct fs_fd fd = FS_FD_NONE;
-    struct record *record = NULL;
-    struct statx stx;
-
-    if (!node.node || !fs_node_fd_ready(q->fs, node.node, &fd))
-        return false;
-    /* Not with the lock held until the end: who is the last to let go of the file settles it. */
-    pthread_mutex_lock(&q->limbo->lock);
-    if (fs_quota_statx(fd.fd, &stx) == 0 && stx.stx_nlink == 0)
-        record = get_record(q, fd.fd, &stx);
-    if (record) {
-        record->bytes += old->bytes;
-        record->inodes += old->inodes;
-    }
-    pthread_mutex_unlock(&q->limbo->lock);
-    return record != NULL;
-}
-
-static void
-file_is_gone(struct fs_quota *q, int wd)
-{
-    struct record *record;
-
-    /* First of all: somebody may be counting, and others want to add records then. */
-    fs_quota_enter(q);
-    record = take_record(q->limbo, wd);
-    if (record && !watch_on(q, record)) {
-        atomic_fetch_sub(&q->slot->limbo_bytes, record->bytes);
-        atomic_fetch_sub(&q->slot->limbo_inodes, record->inodes);
-        credit(q, record->bytes, record->inodes);
-    }
-    free(record);
+    if (charge)
+        give_back(q, charge);
     fs_quota_leave(q);
 }
 
+/* Events were lost.  All watches end now and say so; those that have ended are the ones that were lost. */
 static void
-read_events(struct fs_quota *q)
+end_watches(struct fs_quota *q)
+{
+    struct fs_quota_limbo *l = q->limbo;
+    struct fs_quota_charge *ended = NULL, *charge;
+    unsigned i;
+
+    fs_quota_enter(q);
+    pthread_mutex_lock(&l->lock);
+    for (i = 0; i < HASH; i++) {
+        struct fs_quota_charge **link = &l->hash[i];
+
+        while (*link) {
+            if (inotify_rm_watch(l->fd, (*link)->wd) == 0) {
+                link = &(*link)->next;
+                continue;
+            }
+            charge = take_out(l, link);
+            charge->next = ended;
+            ended = charge;
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    while ((charge = ended)) {
+        ended = charge->next;
+        give_back(q, charge);
+    }
+    fs_quota_leave(q);
+}
+
+void
+fs_quota_limbo_look(struct fs_quota *q)
 {
     _Alignas(struct inotify_event) char buf[4096];
     ssize_t len;
@@ -149,11 +162,10 @@ read_events(struct fs_quota *q)
         while (at < buf + len) {
             const struct inotify_event *event = (const void *)at;
 
-            /* IN_DELETE_SELF comes while the watch is still there: one set then would be the same, and be gone. */
             if (event->mask & IN_IGNORED)
-                file_is_gone(q, event->wd);
+                watch_ended(q, event->wd);
             else if (event->mask & IN_Q_OVERFLOW)
-                atomic_store(&q->map->doubtful, 1);
+                end_watches(q);
             at += sizeof(*event) + event->len;
         }
     }
@@ -170,7 +182,7 @@ has_plenty(struct fs_quota *q)
            (!left.have_inodes || left.inodes_free >= PLENTY_INODES);
 }
 
-/* Those that are gone; together, if that will do, as being woken for each takes as long as removing it. */
+/* Those that have ended; together, if that will do, as being woken for each takes as long as removing it. */
 static void *
 watch(void *data)
 {
@@ -180,22 +192,22 @@ watch(void *data)
     while (!(fds[0].revents & POLLIN)) {
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             break;
-        read_events(q);
+        fs_quota_limbo_look(q);
         if (!(fds[0].revents & POLLIN) && has_plenty(q))
             poll(fds, 1, GATHER_MS);
     }
     return NULL;
 }
 
-/* ---- records -------------------------------------------------------------------------------------- */
+/* ---- charges -------------------------------------------------------------------------------------- */
 
-/* The watch of the file, which is behind fd, and its record, or NULL. Lock held. */
-static struct record *
-get_record(struct fs_quota *q, int fd, const struct statx *file)
+/* That of the watch of the file behind fd, or NULL. Lock held. */
+static struct fs_quota_charge *
+watch_file(struct fs_quota *q, int fd)
 {
     struct fs_quota_limbo *l = q->limbo;
     struct fs_fd_path path = fs_path_of_fd(fd);
-    struct record *record;
+    struct fs_quota_charge *charge;
     int wd;
 
     /* A thread of its own, started late: after the process was confined. */
@@ -203,62 +215,96 @@ get_record(struct fs_quota *q, int fd, const struct statx *file)
         l->started = pthread_create(&l->thread, NULL, watch, q) == 0;
     if (l->fd < 0 || !l->started)
         return NULL;
-    wd = inotify_add_watch(l->fd, path.s, IN_DELETE_SELF);
+    /* Something that does not happen to it: IN_IGNORED comes in any case. */
+    wd = inotify_add_watch(l->fd, path.s, IN_MOVE_SELF);
     if (wd < 0)
         return NULL;
-    for (record = l->hash[(unsigned)wd % HASH]; record; record = record->next) {
-        if (record->wd == wd)
-            return record;
+    for (charge = l->hash[(unsigned)wd % HASH]; charge; charge = charge->next) {
+        if (charge->wd == wd)
+            return charge;
     }
-    record = calloc(1, sizeof(*record));
-    if (!record) {
+    charge = calloc(1, sizeof(*charge));
+    if (!charge) {
         inotify_rm_watch(l->fd, wd);
         return NULL;
     }
-    record->file = *file;
-    record->wd = wd;
-    record->next = l->hash[(unsigned)wd % HASH];
-    l->hash[(unsigned)wd % HASH] = record;
+    *charge = (struct fs_quota_charge){.wd = wd, .next = l->hash[(unsigned)wd % HASH]};
+    l->hash[(unsigned)wd % HASH] = charge;
     l->n++;
-    return record;
+    return charge;
+}
+
+/* That of the file, made if need be, or NULL. Lock held. */
+static struct fs_quota_charge *
+charge_of(struct fs_quota *q, struct fs_node *node, int fd)
+{
+    if (!node)
+        return watch_file(q, fd);
+    if (!node->charge)
+        node->charge = calloc(1, sizeof(*node->charge));
+    return node->charge;
 }
 
 void
 fs_quota_limbo_add(struct fs_quota *q, int fd, const struct statx *file, int64_t bytes, int64_t inodes)
 {
-    struct fs_quota_limbo *l = q->limbo;
-    struct record *record;
+    fs_auto_node struct fs_node_ref node = {q->fs, fs_node_find(q->fs, file)};
+    struct fs_quota_charge *charge;
 
-    pthread_mutex_lock(&l->lock);
-    record = get_record(q, fd, file);
-    if (record) {
-        record->bytes += bytes;
-        record->inodes += inodes;
+    pthread_mutex_lock(&q->limbo->lock);
+    charge = charge_of(q, node.node, fd);
+    if (charge) {
+        charge->bytes += bytes;
+        charge->inodes += inodes;
         atomic_fetch_add(&q->slot->limbo_bytes, bytes);
         atomic_fetch_add(&q->slot->limbo_inodes, inodes);
     } else {
         credit(q, bytes, inodes);
     }
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&q->limbo->lock);
+}
+
+static void
+clear(struct fs_quota *q, struct fs_quota_charge *charge)
+{
+    if (!charge)
+        return;
+    atomic_fetch_sub(&q->slot->limbo_bytes, charge->bytes);
+    atomic_fetch_sub(&q->slot->limbo_inodes, charge->inodes);
+    charge->bytes = charge->inodes = 0;
+}
+
+/* What was charged before it had a node may be with the watch. */
+void
+fs_quota_limbo_forget(struct fs_quota *q, int fd, const struct statx *file)
+{
+    fs_auto_node struct fs_node_ref node = {q->fs, fs_node_find(q->fs, file)};
+
+    pthread_mutex_lock(&q->limbo->lock);
+    clear(q, node.node ? node.node->charge : NULL);
+    clear(q, q->limbo->n ? watch_file(q, fd) : NULL);
+    pthread_mutex_unlock(&q->limbo->lock);
 }
 
 void
-fs_quota_limbo_forget(struct fs_quota *q, int fd)
+fs_quota_node_gone(struct fs_quota *q, struct fs_node *node, int fd)
 {
-    struct fs_quota_limbo *l = q->limbo;
-    struct record *record = NULL;
-    struct statx stx;
+    struct fs_quota_charge *charge = mb_steal_ptr(&node->charge), *watched;
 
-    pthread_mutex_lock(&l->lock);
-    if (l->n && fs_quota_statx(fd, &stx) == 0)
-        record = get_record(q, fd, &stx);
-    if (record) {
-        atomic_fetch_sub(&q->slot->limbo_bytes, record->bytes);
-        atomic_fetch_sub(&q->slot->limbo_inodes, record->inodes);
-        record->bytes = 0;
-        record->inodes = 0;
+    pthread_mutex_lock(&q->limbo->lock);
+    watched = fd >= 0 && (charge->bytes || charge->inodes) ? watch_file(q, fd) : NULL;
+    if (watched) {
+        watched->bytes += charge->bytes;
+        watched->inodes += charge->inodes;
     }
-    pthread_mutex_unlock(&l->lock);
+    pthread_mutex_unlock(&q->limbo->lock);
+    if (watched) {
+        free(charge);
+        return;
+    }
+    fs_quota_enter(q);
+    give_back(q, charge);
+    fs_quota_leave(q);
 }
 
 bool
@@ -274,14 +320,14 @@ fs_quota_limbo_free(struct fs_quota *q)
         pthread_join(l->thread, NULL);
     }
     if (l->fd >= 0)
-        read_events(q);
+        fs_quota_limbo_look(q);
     for (i = 0; i < HASH; i++) {
         while (l->hash[i]) {
-            struct record *record = l->hash[i];
+            struct fs_quota_charge *charge = l->hash[i];
 
-            left += record->bytes != 0 || record->inodes != 0;
-            l->hash[i] = record->next;
-            free(record);
+            left += charge->bytes != 0 || charge->inodes != 0;
+            l->hash[i] = charge->next;
+            free(charge);
         }
     }
     mb_close(l->fd);

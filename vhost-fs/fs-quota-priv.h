@@ -154,8 +154,10 @@ int fs_quota_walk(int root_fd, int64_t *bytes, int64_t *inodes) MB_MUST_CHECK;
 int fs_quota_limbo_new(struct fs_quota *q) MB_MUST_CHECK;
 /* Charged for the file behind fd, which has no name any more; file: what FS_QUOTA_STATX says of it. */
 void fs_quota_limbo_add(struct fs_quota *q, int fd, const struct statx *file, int64_t bytes, int64_t inodes);
+/* Take notice of files that are gone by now; also for who needs room at once. */
+void fs_quota_limbo_look(struct fs_quota *q);
 /* It has a name again: what is charged for it is no longer in limbo. */
-void fs_quota_limbo_forget(struct fs_quota *q, int fd);
+void fs_quota_limbo_forget(struct fs_quota *q, int fd, const struct statx *file);
 /* Its descriptors. */
 void fs_quota_limbo_fds(const struct fs_quota *q, int fds[2]);
 /* True when nothing is left in limbo. */

@@ -172,11 +172,12 @@ fs_quota_entry_revive(struct fs_quota *q, uint32_t entry, int fd)
     struct fs_quota_entry *e = &q->map->table[entry - 1];
     pthread_mutex_t *lock = lock_bucket(q, bucket_of(entry));
     bool was_gone = e->gone;
+    struct statx stx;
 
     e->gone = 0;
     pthread_mutex_unlock(lock);
-    if (was_gone)
-        fs_quota_limbo_forget(q, fd);
+    if (was_gone && fs_quota_statx(fd, &stx) == 0)
+        fs_quota_limbo_forget(q, fd, &stx);
 }
 
 int64_t

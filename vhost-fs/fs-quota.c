@@ -113,6 +113,7 @@ reserve_hard(struct fs_quota *q, uint64_t bytes, uint64_t inodes)
 {
     bool counted;
 
+    fs_quota_limbo_look(q);
     settle_own(q);
     if (reserve(q, bytes, inodes))
         return true;
@@ -246,7 +247,6 @@ fs_quota_end(struct fs_quota_op *op)
 {
     struct fs_quota *q = op->q;
     int saved = errno;
-    unsigned i;
 
     if (!q)
         return;
@@ -256,7 +256,7 @@ fs_quota_end(struct fs_quota_op *op)
         atomic_fetch_sub(&q->map->used, (int64_t)op->bytes);
     if (op->inodes)
         atomic_fetch_sub(&q->map->inodes, (int64_t)op->inodes);
-    for (i = 0; i < FS_QUOTA_NAMES && op->names[i]; i++)
+    for (unsigned i = 0; i < FS_QUOTA_NAMES && op->names[i]; i++)
         pthread_mutex_unlock(&op->names[i]->lock);
     op->q = NULL;
     fs_quota_leave(q);

@@ -38,6 +38,7 @@
 
 struct fs;
 struct fs_handle;
+struct fs_node;
 struct fs_quota;
 
 struct fs_quota_config {
@@ -54,6 +55,9 @@ int fs_quota_open(struct fs *fs, const struct fs_quota_config *config, int root_
 
 /* All handles and nodes are gone. NULL is allowed. */
 void fs_quota_close(struct fs_quota *quota);
+
+/* A node that has a charge is freed; its descriptor, or -1, is closed right after that. */
+void fs_quota_node_gone(struct fs_quota *quota, struct fs_node *node, int fd);
 
 /* Descriptors that the account needs, for confinement; returns their number. */
 #define FS_QUOTA_FDS 4

@@ -572,6 +572,38 @@ test_several_names(void)
     ft_free(t);
 }
 
+/* Make a file and take away its name, all the guest has of it, and so its space. */
+static void
+make_and_remove(struct ft *t, const char *name, uint64_t size)
+{
+    uint64_t fh, f = make_file(t, name, &fh);
+
+    ok(allocate(t, f, fh, 0, 0, size) == 0, "%s is made", name);
+    ft_release(t, f, fh);
+    ft_unlink(t, FUSE_ROOT_ID, name);
+    ft_forget(t, f, 1);
+}
+
+/* What is credited together later is there for who needs it at once. */
+static void
+test_room_at_once(void)
+{
+    uint64_t f, fh;
+    struct ft *t;
+
+    prepare();
+    t = start(256 * MIB, 100000, false);
+    make_and_remove(t, "small", MIB);
+    nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL); /* credited, and now more is waited for */
+    make_and_remove(t, "large", 170 * MIB);
+    f = make_file(t, "new", &fh);
+    eq_int(allocate(t, f, fh, 0, 0, 170 * MIB), 0, "there is room for another one");
+    ft_release(t, f, fh);
+    forget_all(t);
+    ok(usage_is_true(t, "room at once"), "the account is right");
+    ft_free(t);
+}
+
 static pid_t
 child_that_writes(void)
 {
@@ -750,6 +782,7 @@ main(int argc, char **argv)
     test_contended_names();
     test_open_elsewhere();
     test_several_names();
+    test_room_at_once();
     test_killed();
     test_overlay();
     return tap_done();
