@@ -141,6 +141,7 @@ if [ -n "${MSB_TEST_KVM_LOSES_GUESTS:-}" ]; then
     msb() {
         local err try rc=0 word name='' last=''
         for word; do
+            [ "$word" != -- ] || break
             case $last in -n | --name) name=$word ;; esac
             last=$word
         done
