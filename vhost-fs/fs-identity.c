@@ -331,5 +331,8 @@ fs_ident_probe(struct fs *fs, const struct fs_fd *fd)
         len = fs_xattr_get(fd, FS_IDENT_XATTR, value, sizeof(value));
         return len >= 0 || len == -ENODATA || len == -ERANGE ? 0 : (int)len;
     }
-    return r < 0 ? r : fs_xattr_remove(fd, FS_IDENT_PROBE);
+    if (r == 0)
+        r = fs_xattr_remove(fd, FS_IDENT_PROBE);
+    /* Another server began at the same time, and removed what it took for its own. */
+    return r == -ENODATA ? 0 : r;
 }

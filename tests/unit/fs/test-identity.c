@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -407,6 +409,41 @@ test_ordinary_user(void)
         eq_int(status, 0, "off, an ordinary user: the sticky bit of a file and set-group-ID of a directory, or EPERM");
 }
 
+#define BEGINNINGS 300u
+
+/* Begin to serve the directory again and again; how often that failed. */
+static void *
+begin_often(void *failures)
+{
+    const struct fs_config config = {.shared_dir = host_dir, .stat_virt = FS_STAT_STRICT};
+    char err[FS_ERR_MAX];
+
+    for (unsigned i = 0; i < BEGINNINGS; i++) {
+        struct fs *fs;
+
+        if (fs_new(&config, &fs, err) == 0)
+            fs_free(fs);
+        else if ((*(unsigned *)failures)++ == 0)
+            tap_diag("%s", err);
+    }
+    return NULL;
+}
+
+/* One sandbox may mount a directory twice, and its back-ends begin together. */
+static void
+test_beginning_together(void)
+{
+    unsigned failures[2] = {0, 0};
+    pthread_t other;
+
+    snprintf(host_dir, sizeof(host_dir), "%s", ft_subdir("together"));
+    if (pthread_create(&other, NULL, begin_often, &failures[1]) != 0)
+        abort();
+    begin_often(&failures[0]);
+    pthread_join(other, NULL);
+    ok(failures[0] + failures[1] == 0, "two that begin to serve a directory at the same time");
+}
+
 int
 main(void)
 {
@@ -426,5 +463,6 @@ main(void)
     test_changes_elsewhere();
     test_off();
     test_ordinary_user();
+    test_beginning_together();
     return tap_done();
 }
