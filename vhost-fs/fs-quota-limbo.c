@@ -80,42 +80,50 @@ credit(struct fs_quota *q, int64_t bytes, int64_t inodes)
 
 /* ---- the end of a file ---------------------------------------------------------------------------- */
 
+/* It is in limbo no more. */
 static void
-give_back(struct fs_quota *q, struct fs_quota_charge *charge)
+clear(struct fs_quota *q, struct fs_quota_charge *charge)
 {
     atomic_fetch_sub(&q->slot->limbo_bytes, charge->bytes);
     atomic_fetch_sub(&q->slot->limbo_inodes, charge->inodes);
+    charge->bytes = charge->inodes = 0;
+}
+
+static void
+give_back(struct fs_quota *q, struct fs_quota_charge *charge)
+{
     credit(q, charge->bytes, charge->inodes);
+    clear(q, charge);
     free(charge);
 }
 
 /* ---- events ------------------------------------------------------------------------------------- */
 
-static struct fs_quota_charge *
-take_out(struct fs_quota_limbo *l, struct fs_quota_charge **link)
+/* The charge at link is out of the table and given back. Lock held. */
+static void
+give_back_watched(struct fs_quota *q, struct fs_quota_charge **link)
 {
     struct fs_quota_charge *charge = *link;
 
     *link = charge->next;
-    l->n--;
-    return charge;
+    q->limbo->n--;
+    give_back(q, charge);
 }
 
 static void
 watch_ended(struct fs_quota *q, int wd)
 {
     struct fs_quota_limbo *l = q->limbo;
-    struct fs_quota_charge **link, *charge;
+    struct fs_quota_charge **link;
 
     /* First of all: somebody may be counting, and others want to add charges then. */
     fs_quota_enter(q);
     pthread_mutex_lock(&l->lock);
     for (link = &l->hash[(unsigned)wd % HASH]; *link && (*link)->wd != wd;)
         link = &(*link)->next;
-    charge = *link ? take_out(l, link) : NULL;
+    if (*link)
+        give_back_watched(q, link);
     pthread_mutex_unlock(&l->lock);
-    if (charge)
-        give_back(q, charge);
     fs_quota_leave(q);
 }
 
@@ -124,7 +132,6 @@ static void
 end_watches(struct fs_quota *q)
 {
     struct fs_quota_limbo *l = q->limbo;
-    struct fs_quota_charge *ended = NULL, *charge;
     unsigned i;
 
     fs_quota_enter(q);
@@ -133,20 +140,13 @@ end_watches(struct fs_quota *q)
         struct fs_quota_charge **link = &l->hash[i];
 
         while (*link) {
-            if (inotify_rm_watch(l->fd, (*link)->wd) == 0) {
+            if (inotify_rm_watch(l->fd, (*link)->wd) == 0)
                 link = &(*link)->next;
-                continue;
-            }
-            charge = take_out(l, link);
-            charge->next = ended;
-            ended = charge;
+            else
+                give_back_watched(q, link);
         }
     }
     pthread_mutex_unlock(&l->lock);
-    while ((charge = ended)) {
-        ended = charge->next;
-        give_back(q, charge);
-    }
     fs_quota_leave(q);
 }
 
@@ -264,25 +264,19 @@ fs_quota_limbo_add(struct fs_quota *q, int fd, const struct statx *file, int64_t
     pthread_mutex_unlock(&q->limbo->lock);
 }
 
-static void
-clear(struct fs_quota *q, struct fs_quota_charge *charge)
-{
-    if (!charge)
-        return;
-    atomic_fetch_sub(&q->slot->limbo_bytes, charge->bytes);
-    atomic_fetch_sub(&q->slot->limbo_inodes, charge->inodes);
-    charge->bytes = charge->inodes = 0;
-}
-
 /* What was charged before it had a node may be with the watch. */
 void
 fs_quota_limbo_forget(struct fs_quota *q, int fd, const struct statx *file)
 {
     fs_auto_node struct fs_node_ref node = {q->fs, fs_node_find(q->fs, file)};
+    struct fs_quota_charge *watched;
 
     pthread_mutex_lock(&q->limbo->lock);
-    clear(q, node.node ? node.node->charge : NULL);
-    clear(q, q->limbo->n ? watch_file(q, fd) : NULL);
+    if (node.node && node.node->charge)
+        clear(q, node.node->charge);
+    watched = q->limbo->n ? watch_file(q, fd) : NULL;
+    if (watched)
+        clear(q, watched);
     pthread_mutex_unlock(&q->limbo->lock);
 }
 
